@@ -1,0 +1,1 @@
+-- objects, tasks, map entries and snapshots, each row valid for versions [born, died)

@@ -1,0 +1,62 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+
+let package = Package(
+    name: "varve",
+    products: [
+        .library(name: "Varve", targets: ["Varve"]),
+        .executable(name: "varve", targets: ["varve"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .target(name: "CHostMemory", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "Migrations", path: "Migrations", resources: [.embedInCode("SQL")], swiftSettings: strict),
+        .target(name: "VMTypes", swiftSettings: strict),
+        .target(
+            name: "AddressMap",
+            dependencies: ["VMTypes"],
+            swiftSettings: strict),
+        .target(name: "HostMemory", dependencies: ["VMTypes", "CHostMemory"], swiftSettings: strict),
+        .target(name: "PageStore", dependencies: ["VMTypes", "CLMDB", "CXXHash", "CHostMemory"], swiftSettings: strict),
+        .target(name: "Catalog", dependencies: ["VMTypes", "Migrations", grdb], swiftSettings: strict),
+        .target(
+            name: "VirtualMemory",
+            dependencies: [
+                "VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes"], swiftSettings: strict),
+        .target(
+            name: "VarveCommands",
+            dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+        .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
+        .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "VMTypesTests", dependencies: ["VMTypes"], swiftSettings: strict),
+        .testTarget(name: "AddressMapTests", dependencies: ["AddressMap", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "HostMemoryTests", dependencies: ["HostMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "PageStoreTests", dependencies: ["PageStore", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "VarveCommandsTests", dependencies: ["VarveCommands", "TestSupport"], swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,1 @@
+int varve_host_memory_placeholder;
