@@ -1,0 +1,106 @@
+internal import Glibc
+internal import VMTypes
+
+/// The ring of young records: one file, written with zeros once and recycled.
+///
+/// Positions are logical (bytes since the first use); a record lies whole at `position % ringBytes` behind the
+/// superblock, never across the ring's end. The file is used past the page cache (O_DIRECT) where the file system
+/// allows it. The journal knows nothing of who may write when: `PageStore` lets one thread append at a time.
+final class Journal: @unchecked Sendable {
+    static let superblockMagic: UInt64 = 0x4e52_554f_4a56_5256  // "VRVJOURN"
+    static let superblockSize = 4096
+    static let minimumRing = 256 << 10
+    #if arch(x86_64) || arch(i386)
+        private static let direct: Int32 = 0o40000  // O_DIRECT
+    #else
+        private static let direct: Int32 = 0o200000
+    #endif
+
+    let file: File
+    let store: StoreUUID
+    let ringBytes: Int
+
+    /// A record may take this much of the ring at most: settling must be able to overlap with committing.
+    var maximumRecord: Int { ringBytes / 3 }
+
+    /// Creates the file, superblock and zeros written and synced.
+    static func create(path: String, store: StoreUUID, ringBytes: Int) throws(StoreError) {
+        let file = try File(path, O_RDWR | O_CREAT | O_EXCL)
+        try file.allocate(offset: 0, count: superblockSize + ringBytes)
+        let block = AlignedBuffer(capacity: 1 << 20)
+        memset0(block.base, block.capacity)
+        var offset = superblockSize
+        while offset < superblockSize + ringBytes {
+            let count = min(block.capacity, superblockSize + ringBytes - offset)
+            try file.write(UnsafeRawBufferPointer(block[0..<count]), at: offset)
+            offset += count
+        }
+        let p = block.base
+        p.storeBytes(of: superblockMagic.littleEndian, as: UInt64.self)
+        p.storeBytes(of: JournalFormat.format.littleEndian, toByteOffset: 16, as: UInt32.self)
+        p.storeBytes(of: UInt32(Page.size).littleEndian, toByteOffset: 20, as: UInt32.self)
+        p.storeBytes(of: store.low.littleEndian, toByteOffset: 24, as: UInt64.self)
+        p.storeBytes(of: store.high.littleEndian, toByteOffset: 32, as: UInt64.self)
+        p.storeBytes(of: UInt64(ringBytes).littleEndian, toByteOffset: 40, as: UInt64.self)
+        p.storeBytes(of: Checksum.of(UnsafeRawPointer(p) + 16, count: superblockSize - 16).littleEndian, toByteOffset: 8, as: UInt64.self)
+        try file.write(UnsafeRawBufferPointer(block[0..<superblockSize]), at: 0)
+        try file.sync()
+    }
+
+    init(path: String, readOnly: Bool = false) throws(StoreError) {
+        let access = readOnly ? O_RDONLY : O_RDWR
+        do throws(StoreError) {
+            file = try File(path, access | Self.direct)
+        } catch {
+            guard error.errno == EINVAL else { throw error }
+            file = try File(path, access)
+        }
+        let block = AlignedBuffer(capacity: Self.superblockSize)
+        try file.read(into: block[0..<Self.superblockSize], at: 0)
+        let p = UnsafeRawPointer(block.base)
+        func get<T: FixedWidthInteger>(_ offset: Int) -> T { T(littleEndian: p.load(fromByteOffset: offset, as: T.self)) }
+        guard get(0) == Self.superblockMagic, get(8) == Checksum.of(p + 16, count: Self.superblockSize - 16) else {
+            throw StoreError(
+                .damaged, "the journal's superblock is damaged", advice: "Restore a backup, or run `varve repair`", path: path)
+        }
+        let format: UInt32 = get(16)
+        guard format <= JournalFormat.format else {
+            throw StoreError(
+                .newerFormat, "the journal has format \(format); this build knows formats up to \(JournalFormat.format)",
+                advice: "Open the store with a newer Varve", path: path)
+        }
+        let pageSize: UInt32 = get(20)
+        guard pageSize == UInt32(Page.size) else {
+            throw StoreError(.unsupported, "the store has pages of \(pageSize) bytes; this host's have \(Page.size)", path: path)
+        }
+        store = StoreUUID(low: get(24), high: get(32))
+        ringBytes = Int(get(40) as UInt64)
+        let size = try file.size()
+        guard size >= Self.superblockSize + ringBytes else {
+            throw StoreError(
+                .damaged, "the journal was cut off: \(size) bytes of \(Self.superblockSize + ringBytes)",
+                advice: "Restore a backup, or run `varve repair`", path: path)
+        }
+    }
+
+    /// Where a record of `length` bytes goes when the ring's head stands at `head`.
+    func position(forRecordOf length: Int, head: UInt64) -> UInt64 {
+        let within = Int(head % UInt64(ringBytes))
+        return within + length <= ringBytes ? head : nextLap(head)
+    }
+
+    func nextLap(_ position: UInt64) -> UInt64 { (position / UInt64(ringBytes) + 1) * UInt64(ringBytes) }
+
+    private func offset(_ position: UInt64) -> Int { Self.superblockSize + Int(position % UInt64(ringBytes)) }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at position: UInt64) throws(StoreError) {
+        try file.write(bytes, at: offset(position))
+    }
+
+    /// Reads from a logical position; `bytes` is page-aligned and does not pass the ring's end.
+    func read(into bytes: UnsafeMutableRawBufferPointer, at position: UInt64) throws(StoreError) {
+        try file.read(into: bytes, at: offset(position))
+    }
+
+    func flush() throws(StoreError) { try file.dataSync() }
+}

@@ -1,0 +1,150 @@
+internal import VMTypes
+
+/// Where the ring's unsettled part begins: kept in the page store, moved by settling alone.
+struct JournalMark: Equatable {
+    /// Every version up to this one is in the page store.
+    var settled: Version
+    /// The logical position of the record after it.
+    var position: UInt64
+    /// The prologue checksum of the record before that position.
+    var chain: UInt64
+    /// The version of the record before that position.
+    var last: Version
+}
+
+/// What recovery finds in the ring.
+struct JournalScan {
+    var records: [JournalPrologue] = []
+    /// The records from this index on are not proved flushed: they are written again before anything is served.
+    var firstUnproven = 0
+    /// The ring's head, and the chain and version of the last intact record.
+    var head: UInt64
+    var chain: UInt64
+    var last: Version
+    /// Why the ring is damaged rather than cut off, where it is.
+    var damage: StoreError?
+
+    /// Follows the chain from `mark` to its end.
+    ///
+    /// A record is taken when its prologue is intact and chains on; its pages are read only where no later record
+    /// proves that it was flushed. Where the chain breaks, a later record that says the broken one was flushed makes
+    /// it *damaged*; else it is the torn tail of a crash.
+    init(_ journal: Journal, from mark: JournalMark) throws(StoreError) {
+        head = mark.position
+        chain = mark.chain
+        last = mark.last
+        let buffer = AlignedBuffer(capacity: 64 << 10)
+        while true {
+            guard
+                let found = try Self.prologue(
+                    journal, at: head, chain: chain, after: last, from: mark, buffer: buffer)
+            else { break }
+            if found.header.settledThrough > mark.settled {
+                damage = StoreError(
+                    .damaged,
+                    "the page store is older than the journal: it ends at version \(mark.settled), the journal knows \(found.header.settledThrough) settled",
+                    advice: "Put back the pages.lmdb that belongs to this journal, or restore a backup", path: journal.file.path)
+            }
+            head = found.header.position + found.header.length
+            chain = found.header.checksum
+            last = found.header.version
+            records.append(found)
+        }
+        try cutTornPages(journal, mark)
+        if damage == nil { try findProofOfDamage(journal, mark, buffer) }
+    }
+
+    private static func prologue(
+        _ journal: Journal, at head: UInt64, chain: UInt64, after last: Version, from mark: JournalMark, buffer: AlignedBuffer
+    ) throws(StoreError) -> JournalPrologue? {
+        for position in head % UInt64(journal.ringBytes) == 0 ? [head] : [head, journal.nextLap(head)] {
+            guard position < mark.position + UInt64(journal.ringBytes),
+                let header = try header(journal, at: position, buffer: buffer),
+                header.position == position, header.chain == chain, header.previousVersion == last, header.version > last
+            else { continue }
+            return try JournalPrologue(
+                header: header, bytes: UnsafeRawBufferPointer(buffer[0..<Int(header.prologueBytes)]))
+        }
+        return nil
+    }
+
+    /// The header at `position` with its prologue in `buffer`, where both are intact.
+    private static func header(_ journal: Journal, at position: UInt64, buffer: AlignedBuffer) throws(StoreError) -> JournalHeader? {
+        try journal.read(into: buffer[0..<Page.size], at: position)
+        guard let header = JournalHeader(from: buffer.base), header.store == journal.store, header.isConsistent,
+            header.length <= UInt64(journal.maximumRecord),
+            Int(position % UInt64(journal.ringBytes)) + Int(header.length) <= journal.ringBytes
+        else { return nil }
+        guard header.format <= JournalFormat.format else {
+            throw StoreError(
+                .newerFormat, "a journal record has format \(header.format); this build knows \(JournalFormat.format)",
+                advice: "Open the store with a newer Varve", path: journal.file.path)
+        }
+        let padded = Page.count(forBytes: Int(header.prologueBytes)) * Page.size
+        if padded > Page.size {
+            buffer.reserve(padded)
+            try journal.read(into: buffer[0..<padded], at: position)
+        }
+        let sum = Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16)
+        return sum == header.checksum ? header : nil
+    }
+
+    /// Drops the first record that no later one proves flushed and whose pages are not all there, and what follows it.
+    private mutating func cutTornPages(_ journal: Journal, _ mark: JournalMark) throws(StoreError) {
+        let flushed = records.last?.header.flushedThrough ?? .zero
+        firstUnproven = records.firstIndex { $0.header.version > flushed } ?? records.count
+        let buffer = AlignedBuffer(capacity: 1 << 20)
+        for index in firstUnproven..<records.count {
+            let record = records[index]
+            if try !Self.pagesAreIntact(record, journal, buffer) {
+                head = record.header.position
+                chain = record.header.chain
+                last = record.header.previousVersion
+                records.removeSubrange(index...)
+                return
+            }
+        }
+    }
+
+    static func pagesAreIntact(_ record: JournalPrologue, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
+        let prologue = Page.count(forBytes: Int(record.header.prologueBytes)) * Page.size
+        let count = Int(record.header.pageCount) * Page.size
+        guard record.layers.reduce(0, { $0 + $1.inlinePageCount }) == Int(record.header.pageCount) else { return false }
+        guard count > 0 else { return true }
+        buffer.reserve(count)
+        try journal.read(into: buffer[0..<count], at: record.header.position + UInt64(prologue))
+        var page = UnsafeRawPointer(buffer.base)
+        for layer in record.layers where layer.record == 0 {
+            for entry in layer.entries where !entry.isZero {
+                if Checksum.of(page, count: Page.size) != entry.checksum { return false }
+                page += Page.size
+            }
+        }
+        return true
+    }
+
+    private mutating func findProofOfDamage(_ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer) throws(StoreError) {
+        // What follows the broken record lies within one record's length of it (and behind the lap's end).
+        let end = min(mark.position + UInt64(journal.ringBytes), head + 2 * UInt64(journal.maximumRecord))
+        let window = AlignedBuffer(capacity: 1 << 20)
+        var position = head
+        while position < end {
+            let room = journal.ringBytes - Int(position % UInt64(journal.ringBytes))
+            let count = min(window.capacity, room, Int(end - position))
+            try journal.read(into: window[0..<count], at: position)
+            for offset in stride(from: 0, to: count, by: Page.size) {
+                guard let candidate = JournalHeader(from: window.base + offset), candidate.store == journal.store,
+                    candidate.position == position + UInt64(offset), candidate.version > last,
+                    candidate.flushedThrough > last || candidate.settledThrough > mark.settled,
+                    let header = try Self.header(journal, at: position + UInt64(offset), buffer: buffer)
+                else { continue }
+                damage = StoreError(
+                    .damaged,
+                    "the journal's record after version \(last) is damaged: version \(header.version) says that it had been flushed",
+                    advice: "Restore a backup, or run `varve repair`, which keeps version \(last)", path: journal.file.path)
+                return
+            }
+            position += UInt64(count)
+        }
+    }
+}

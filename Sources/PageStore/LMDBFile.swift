@@ -1,0 +1,2 @@
+internal import VMTypes
+enum LMDBFile { static func check(_ file: File, limit: Int? = nil) throws(StoreError) {} }

@@ -1,0 +1,131 @@
+internal import Glibc
+internal import Synchronization
+public import VMTypes
+
+/// Who pins what: a slot a lease, each under an open-file-description lock that the kernel drops with its last holder.
+///
+/// The first page of the file is the writer's: its lock is the store's. Layout in docs/FORMAT.md.
+final class LeaseFile: @unchecked Sendable {
+    static let slotSize = 64
+    static let slotCount = 4032
+    static let fileSize = Page.size + slotSize * slotCount
+    private static let magic: UInt64 = 0x5341_454c_5652_4156  // "VARVLEAS"
+
+    private let file: File
+    private let used: Mutex<Set<Int>>
+
+    static func create(path: String) throws(StoreError) {
+        let file = try File(path, O_RDWR | O_CREAT | O_EXCL)
+        try file.allocate(offset: 0, count: fileSize)
+        try file.sync()
+    }
+
+    init(path: String) throws(StoreError) {
+        file = try File(path, O_RDWR | O_CREAT)
+        if try file.size() < Self.fileSize { try file.allocate(offset: 0, count: Self.fileSize) }
+        used = Mutex([])
+    }
+
+    /// Takes the writer's lock; false where another process has it.
+    func lockWriter() throws(StoreError) -> Bool {
+        guard try file.lock(byte: 0, Int32(F_WRLCK)) else { return false }
+        try write(slot: [Self.magic, UInt64(getpid()), 0, 0, 0, 0, 0, 0], at: 0)
+        return true
+    }
+
+    func unlockWriter() { _ = try? file.lock(byte: 0, Int32(F_UNLCK)) }
+
+    /// The process id that the present writer wrote down, where there is one.
+    func writer() throws(StoreError) -> Int32? {
+        guard try file.isLockedElsewhere(byte: 0) else { return nil }
+        return Int32(truncatingIfNeeded: try read(at: 0)[1])
+    }
+
+    func close() { file.close() }
+
+    /// Pins `object` (nil: every object) at `version`: what is mapped or read through it stays.
+    func acquire(object: ObjectID?, version: Version, epoch: UInt64, horizon: UInt64) throws(StoreError) -> Lease {
+        for slot in 0..<Self.slotCount {
+            guard used.withLock({ $0.insert(slot).inserted }) else { continue }
+            let byte = Page.size + slot * Self.slotSize
+            guard try file.lock(byte: byte, Int32(F_WRLCK)) else {
+                _ = used.withLock { $0.remove(slot) }
+                continue
+            }
+            try write(
+                slot: [Self.magic, object?.rawValue ?? 0, version.rawValue, epoch, horizon, UInt64(getpid()), 0, 0], at: byte)
+            return Lease(owner: self, slot: slot)
+        }
+        throw StoreError(
+            .full, "all \(Self.slotCount) leases of the store are taken", advice: "Close some readers", path: file.path)
+    }
+
+    fileprivate func release(_ slot: Int) {
+        let byte = Page.size + slot * Self.slotSize
+        try? write(slot: [UInt64](repeating: 0, count: 8), at: byte)
+        _ = try? file.lock(byte: byte, Int32(F_UNLCK))
+        _ = used.withLock { $0.remove(slot) }
+    }
+
+    /// Every lease that a living process holds.
+    func all() throws(StoreError) -> [LeaseInfo] {
+        let bytes = AlignedBuffer(capacity: Self.fileSize)
+        try file.read(into: bytes[0..<Self.fileSize], at: 0)
+        var found: [LeaseInfo] = []
+        let mine = used.withLock { $0 }
+        for slot in 0..<Self.slotCount {
+            let byte = Page.size + slot * Self.slotSize
+            let p = bytes.base + byte
+            func field(_ i: Int) -> UInt64 { UInt64(littleEndian: p.load(fromByteOffset: i * 8, as: UInt64.self)) }
+            guard field(0) == Self.magic else { continue }
+            if !mine.contains(slot) {
+                guard try file.isLockedElsewhere(byte: byte) else { continue }
+            }
+            found.append(
+                LeaseInfo(
+                    process: Int32(truncatingIfNeeded: field(5)), object: field(1) == 0 ? nil : ObjectID(field(1)),
+                    version: Version(field(2)), epoch: field(3), horizon: field(4)))
+        }
+        return found
+    }
+
+    private func write(slot: [UInt64], at offset: Int) throws(StoreError) {
+        var writer = ByteWriter()
+        for field in slot { writer.put(field) }
+        var failure: StoreError?
+        writer.bytes.withUnsafeBytes { raw in
+            do throws(StoreError) { try file.write(raw, at: offset) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    private func read(at offset: Int) throws(StoreError) -> [UInt64] {
+        let buffer = AlignedBuffer(capacity: Self.slotSize)
+        try file.read(into: buffer[0..<Self.slotSize], at: offset)
+        return (0..<8).map { UInt64(littleEndian: buffer.base.load(fromByteOffset: $0 * 8, as: UInt64.self)) }
+    }
+
+    /// A lease that this process holds; dropped with its last reference.
+    final class Lease: Sendable {
+        private let owner: LeaseFile
+        private let slot: Int
+
+        fileprivate init(owner: LeaseFile, slot: Int) {
+            self.owner = owner
+            self.slot = slot
+        }
+
+        deinit { owner.release(slot) }
+    }
+}
+
+/// A version that a living process pins.
+public struct LeaseInfo: Hashable, Sendable {
+    public var process: Int32
+    /// nil: every object.
+    public var object: ObjectID?
+    public var version: Version
+    /// Records that went out of use at a later epoch, and whose number is below `horizon`, may be mapped through it.
+    public var epoch: UInt64
+    public var horizon: UInt64
+}

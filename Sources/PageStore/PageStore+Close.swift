@@ -1,0 +1,54 @@
+internal import Glibc
+public import VMTypes
+
+extension PageStore {
+    /// Settles, marks the store as closed, and gives up the writer's lock. The store is of no use afterwards.
+    ///
+    /// A disk that is full or fails makes the next opening recover instead; the error says so, nothing is lost.
+    public func close() throws(StoreError) {
+        guard isWriter else {
+            leases.close()
+            return
+        }
+        stopSettler()
+        defer { leases.unlockWriter() }
+        if let failure = state.withLock({ $0.failure }) { throw failure }
+        guard state.withLock({ $0.markedDirty }) else { return }
+        try settle()
+        try exclusively { () throws(StoreError) in
+            try lmdb.write { (t) throws(StoreError) in
+                try saveCounters(t)
+                guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
+                meta.clean = state.withLock { $0.young.isEmpty && $0.unflushed == 0 }
+                try t.put(.meta, StoreMeta.key, row: meta)
+            }
+        }
+        state.withLock { $0.markedDirty = false }
+    }
+
+    /// Copies a settled page store to an empty folder, while it is in use; the copy is synced and closed.
+    ///
+    /// The copy has an empty journal and is compacted: only what lives is copied.
+    public func backup(to destination: String) throws(StoreError) {
+        if isWriter { try settle() }
+        try lmdb.copy(to: destination + "/" + StoreFile.pages)
+        try Journal.create(path: destination + "/" + StoreFile.journal, store: uuid, ringBytes: ringBytes)
+        try LeaseFile.create(path: destination + "/" + StoreFile.leases)
+        let copy = try LMDB(path: destination + "/" + StoreFile.pages, readOnly: false)
+        try copy.write { (t) throws(StoreError) in
+            guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
+            meta.mark.position = 0
+            meta.mark.chain = 0
+            meta.clean = true
+            try t.put(.meta, StoreMeta.key, row: meta)
+        }
+        try copy.sync()
+        try Folder.sync(destination)
+    }
+
+    /// Bytes of the page store's file in use, free within it, and of the journal waiting to be settled.
+    public func usage() throws(StoreError) -> (pages: Int, free: Int, journal: Int) {
+        let (used, free) = try lmdb.usage()
+        return (used, free, state.withLock { Int($0.head - $0.tail) })
+    }
+}

@@ -1,0 +1,291 @@
+internal import Glibc
+internal import Synchronization
+public import VMTypes
+
+extension PageStore {
+    /// Makes one version of what `inputs` hold now and of `operations`, all or nothing; returns that version.
+    ///
+    /// The pages are copied before anything else happens: afterwards the caller may let their memory change. Where
+    /// nothing differs from what is committed, no version is made and the last one is returned. Throws `.full`, `.io`,
+    /// `.exists`, `.notFound` (nothing changed, try again) or `.unknownOutcome` (reopen). Thread-safe; concurrent
+    /// commits share a flush. Commits of one object must not overlap.
+    public func commit(
+        _ inputs: [LayerInput], operations: [StoreOperation] = [], durability: Durability = .synced
+    ) throws(StoreError) -> Version {
+        try commit(inputs, staged: [], operations: operations, durability: durability)
+    }
+
+    /// As above, with layers that are in the page store already under records that nothing names yet.
+    func commit(
+        _ inputs: [LayerInput], staged: [(layer: JournalLayer, places: [Place])], operations: [StoreOperation],
+        durability: Durability
+    ) throws(StoreError) -> Version {
+        try requireWriter()
+        try validate(inputs)
+        let pages = inputs.reduce(0) { $0 + $1.pageCount }
+        let operationBytes = StoreOperation.encode(operations).count
+        if CommitRequest.bound(pages: pages, layers: inputs.count, operationBytes: operationBytes) > journal.maximumRecord {
+            return try commitLarge(inputs, staged: staged, operations: operations, durability: durability)
+        }
+        let request = spareRequests.withLock { $0.popLast() } ?? CommitRequest(capacity: 64 << 10)
+        defer {
+            request.outcome = nil
+            spareRequests.withLock { if $0.count < 4 { $0.append(request) } }
+        }
+        let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
+        request.capture(inputs, staged: staged, operations: operations) { index, page, sum, bytes in
+            guard let slot = tables[index]?[page] else { return false }
+            return isUnchanged(slot, page, sum, bytes)
+        }
+        request.durability = durability
+        if request.isEmpty {
+            if durability == .synced { try flush() }
+            return lastVersion
+        }
+        guard request.length <= journal.maximumRecord else {
+            throw StoreError(
+                .full, "a commit of \(request.length) bytes of page entries does not fit the journal's ring",
+                advice: "Make the store with a larger ring", path: folder)
+        }
+        return try append(request)
+    }
+
+    private func validate(_ inputs: [LayerInput]) throws(StoreError) {
+        for input in inputs {
+            guard let last = input.runs.last else { continue }
+            guard last.end <= Page.count(forBytes: Int(input.size)) else {
+                throw StoreError(
+                    .invalid, "\(last) of object \(input.object) lie beyond its \(input.size) bytes",
+                    advice: "Resize the object first")
+            }
+        }
+    }
+
+    /// True where the committed page has the same bytes; compared, where the checksums agree.
+    private func isUnchanged(_ slot: PageTable.Slot, _ page: Int, _ sum: UInt64, _ bytes: UnsafeRawPointer) -> Bool {
+        if slot.place == .zeros { return sum == Checksum.zeroPage && isZeroPage(bytes) }
+        guard slot.checksum == sum else { return false }
+        let committed = AlignedBuffer(capacity: Page.size)
+        guard (try? readPlace(slot.place, into: committed[0..<Page.size])) != nil else { return false }
+        return memcmp(committed.base, bytes, Page.size) == 0
+    }
+
+    /// Queues the record; its thread, or another that is writing already, writes and flushes all that is queued.
+    private func append(_ request: CommitRequest) throws(StoreError) -> Version {
+        let leads = state.withLock { state in
+            state.queue.append(request)
+            if state.leading { return false }
+            state.leading = true
+            return true
+        }
+        if leads { lead() }
+        let outcome: Result<Version, StoreError> = state.wait { state in
+            if let outcome = request.outcome { return outcome }
+            // The last leader has left while this record stood in the queue.
+            if !state.leading {
+                state.leading = true
+                return .failure(Self.takeOver)
+            }
+            return nil
+        }
+        if case .failure(Self.takeOver) = outcome {
+            lead()
+            return try request.outcome!.get()
+        }
+        return try outcome.get()
+    }
+
+    private static let takeOver = StoreError(.wrongState, "the journal has no leader")
+
+    /// Writes what is queued, flushes once, publishes, and gives up the lead. `leading` is ours on entry.
+    private func lead() {
+        var batch: [CommitRequest] = []
+        state.withLock { state in
+            // One that changes names is checked against all before it, so it ends its batch.
+            // A batch that settling cannot overtake must leave room in the ring for the next record.
+            var end = 0
+            var bytes = 0
+            while end < state.queue.count, end == 0 || bytes + state.queue[end].length <= journal.maximumRecord {
+                bytes += state.queue[end].length
+                end += 1
+                if !state.queue[end - 1].operations.isEmpty { break }
+            }
+            batch = Array(state.queue[..<end])
+            state.queue.removeFirst(end)
+        }
+        var written: [(request: CommitRequest, header: JournalHeader)] = []
+        for request in batch {
+            do throws(StoreError) {
+                written.append((request, try write(request)))
+            } catch {
+                state.withLock { _ in request.outcome = .failure(error) }
+            }
+        }
+        Failpoint.pass("journal.written")
+        var failure: StoreError?
+        let mustFlush = batch.contains { $0.durability == .synced }
+            || state.withLock { $0.unflushed + written.count } >= Self.maximumUnflushed
+        if mustFlush, !written.isEmpty || state.withLock({ $0.unflushed > 0 }) {
+            do throws(StoreError) { try journal.flush() } catch {
+                failure = error
+                state.withLock { $0.failure = error }
+            }
+        }
+        Failpoint.pass("journal.flushed")
+        state.withLock { state in
+            for (request, header) in written {
+                if let failure {
+                    request.outcome = .failure(failure)
+                    continue
+                }
+                publish(request, header, &state)
+                request.outcome = .success(header.version)
+            }
+            if failure == nil {
+                if mustFlush {
+                    state.flushed = state.last
+                    state.unflushed = 0
+                } else {
+                    state.unflushed += written.count
+                }
+            }
+            state.leading = false
+            if Int(state.head - state.tail) > ringBytes / 4 { state.wantsSettling = true }
+        }
+        state.wake()
+    }
+
+    /// Gives the record its version and place, waits for space in the ring, and writes it there.
+    private func write(_ request: CommitRequest) throws(StoreError) -> JournalHeader {
+        try markDirty()
+        let length = request.length
+        try makeSettleable(beforeRecordOf: length)
+        var header: JournalHeader = try state.wait { (state) throws(StoreError) in
+            if let failure = state.failure { throw failure }
+            let position = journal.position(forRecordOf: length, head: state.head)
+            guard position + UInt64(length) - state.tail <= UInt64(ringBytes) else {
+                if let failure = state.settleFailure {
+                    state.settleFailure = nil
+                    throw StoreError(
+                        failure.code == .full ? .full : .io,
+                        "the journal is full and could not be settled: \(failure.message)",
+                        advice: "Free some space and commit again; nothing was lost", path: folder, errno: failure.errno)
+                }
+                state.wantsSettling = true
+                self.state.wake()
+                return nil
+            }
+            for operation in request.operations { try state.metadata.validate(operation) }
+            var header = JournalHeader()
+            header.flags = request.durability == .deferred ? JournalHeader.deferredFlag : 0
+            header.store = uuid
+            header.nonce = state.nonce
+            header.version = state.nextVersion
+            header.previousVersion = state.last
+            header.chain = state.chain
+            header.position = position
+            header.flushedThrough = state.flushed
+            header.settledThrough = state.settled
+            header.time = Self.now()
+            return header
+        }
+        request.seal(&header)
+        do throws(StoreError) {
+            try journal.write(request.bytes, at: header.position)
+        } catch {
+            // What reached the file may or may not be the whole record.
+            let unknown = StoreError(
+                .unknownOutcome, "the journal could not be written: \(error.message)",
+                advice: "Reopen the store: that settles this commit to done or not done", path: error.path, errno: error.errno)
+            state.withLock { $0.failure = unknown }
+            throw unknown
+        }
+        state.withLock { state in
+            state.head = header.position + header.length
+            state.chain = header.checksum
+            state.last = header.version
+            state.nextVersion = header.version.next
+        }
+        return header
+    }
+
+    /// Flushes deferred commits where the ring has no room: only what is flushed can be settled.
+    private func makeSettleable(beforeRecordOf length: Int) throws(StoreError) {
+        let (isFull, unflushed) = state.withLock { state in
+            let end = journal.position(forRecordOf: length, head: state.head) + UInt64(length)
+            return (end - state.tail > UInt64(ringBytes), state.unflushed > 0)
+        }
+        guard isFull, unflushed else { return }
+        do throws(StoreError) { try journal.flush() } catch {
+            state.withLock { $0.failure = error }
+            throw error
+        }
+        state.withLock { state in
+            state.flushed = state.young.last?.version ?? state.flushed
+            state.unflushed = 0
+        }
+    }
+
+    private func publish(_ request: CommitRequest, _ header: JournalHeader, _ state: inout State) {
+        let record = request.youngRecord(header)
+        for layer in record.layers {
+            guard let table = state.heads[layer.object] else { continue }
+            PageStore.apply(layer, to: table)
+        }
+        for operation in record.operations {
+            // Reading the page store's tables can fail here only if it is damaged; the commit itself is done.
+            try? state.metadata.apply(operation, version: record.version, time: header.time)
+            if case .lineage(let object, _, _, _) = operation { state.heads[object] = nil }
+        }
+        state.young.append(record)
+    }
+
+    static func apply(_ layer: YoungLayer, to table: PageTable) {
+        table.withLock { storage in
+            storage.size = layer.size
+            if layer.floorPage != .max { storage.clear(from: Int(layer.floorPage)) }
+            for (entry, place) in zip(layer.entries, layer.places) {
+                storage[Int(entry.page)] = PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum)
+            }
+        }
+    }
+
+    /// Says in the page store, before the first record of this opening, that its mark no longer covers the journal.
+    private func markDirty() throws(StoreError) {
+        if state.withLock({ $0.markedDirty }) { return }
+        try exclusively { () throws(StoreError) in
+            try lmdb.write { (t) throws(StoreError) in
+                guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
+                meta.clean = false
+                try t.put(.meta, StoreMeta.key, row: meta)
+            }
+        }
+        state.withLock { $0.markedDirty = true }
+    }
+
+    /// Puts every deferred commit on the disk.
+    public func flush() throws(StoreError) {
+        try requireWriter()
+        let mine = try state.wait { (state) throws(StoreError) -> Bool? in
+            if let failure = state.failure { throw failure }
+            if state.unflushed == 0 && !state.leading { return false }
+            if state.leading { return nil }
+            state.leading = true
+            return true
+        }
+        guard mine else { return }
+        var failure: StoreError?
+        do throws(StoreError) { try journal.flush() } catch { failure = error }
+        state.withLock { state in
+            if let failure {
+                state.failure = failure
+            } else {
+                state.flushed = state.last
+                state.unflushed = 0
+            }
+            state.leading = false
+        }
+        state.wake()
+        if let failure { throw failure }
+    }
+}

@@ -1,0 +1,253 @@
+internal import Glibc
+public import VMTypes
+
+/// What reclaiming did, or would do.
+public struct ReclaimReport: Hashable, Sendable {
+    /// Layers that nobody sees, and layers folded into others.
+    public var layersDropped = 0
+    public var layersMerged = 0
+    /// Bytes of pages taken out of use, and bytes of pages written again to do so.
+    public var bytesFreed = 0
+    public var bytesRewritten = 0
+    /// Bytes out of use that a lease still pins.
+    public var bytesPinned = 0
+
+    public init() {}
+}
+
+extension PageStore {
+    /// Takes out of use all that nobody can see, folds layers between which nobody looks, and frees what no lease pins.
+    ///
+    /// Pages change their places, never their bytes: what is mapped stays as it is. With `dryRun` nothing is changed.
+    @discardableResult
+    public func reclaim(dryRun: Bool = false) throws(StoreError) -> ReclaimReport {
+        try requireWriter()
+        if !dryRun { try settle() }
+        return try exclusively { () throws(StoreError) in
+            var report = ReclaimReport()
+            try merge(deadShare: 0, dryRun: dryRun, &report)
+            try bury(dryRun: dryRun, &report)
+            return report
+        }
+    }
+
+    /// Rewrites an object's head in page order, into one layer, so that it maps in long runs.
+    public func optimize(_ object: ObjectID) throws(StoreError) -> ReclaimReport {
+        try requireWriter()
+        try settle()
+        return try exclusively { () throws(StoreError) in
+            var report = ReclaimReport()
+            guard let mine = try liveness()[object] else { return report }
+            for group in mine.groups().live where group.count > 1 { try mergeGroup(mine, group, &report) }
+            try bury(dryRun: false, &report)
+            return report
+        }
+    }
+
+    /// Merges where half of what it would read is dead: space stays below twice what lives, and writing below about twice
+    /// what was committed.
+    func mergeWhereWorthwhile() throws(StoreError) {
+        try exclusively { () throws(StoreError) in
+            var report = ReclaimReport()
+            try merge(deadShare: 0.5, dryRun: false, &report)
+            try bury(dryRun: false, &report)
+        }
+    }
+
+    private func merge(deadShare: Double, dryRun: Bool, _ report: inout ReclaimReport) throws(StoreError) {
+        for mine in try liveness().values.sorted(by: { $0.object < $1.object }) {
+            let (live, dead) = mine.groups()
+            if !dead.isEmpty {
+                report.layersDropped += dead.count
+                for index in dead { report.bytesFreed += Int(mine.rows[index].row.pageCount) * Page.size }
+                if !dryRun { try drop(mine.object, dead.map { mine.rows[$0] }) }
+            }
+            for group in live where group.count > 1 {
+                let total = group.reduce(0) { $0 + Int(mine.rows[$1].row.pageCount) }
+                let kept = try livePages(mine, group).count
+                guard total > 0, Double(total - kept) > deadShare * Double(total) || (deadShare == 0 && total == 0) else { continue }
+                report.bytesFreed += total * Page.size
+                report.bytesRewritten += kept * Page.size
+                report.layersMerged += group.count
+                if !dryRun { try mergeGroup(mine, group, &report, counted: true) }
+            }
+            if mine.rows.count == dead.count, mine.views.isEmpty, !dryRun { try forget(mine.object) }
+        }
+    }
+
+    /// The newest entry of each page within a group, with its place.
+    private func livePages(_ mine: ObjectLiveness, _ group: [Int]) throws(StoreError) -> [UInt32: (PageEntry, Place)] {
+        var pages: [UInt32: (PageEntry, Place)] = [:]
+        try lmdb.read { (t) throws(StoreError) in
+            for index in group {
+                let row = mine.rows[index].row
+                if row.floorPage != .max { pages = pages.filter { $0.key < row.floorPage } }
+                let parts = try forEachPart(of: mine.object, record: row.record, t) { (header, first) throws(StoreError) in
+                    var page = first
+                    for entry in header.entries {
+                        pages[entry.page] = (entry, entry.isZero ? .zeros : .file(page))
+                        if !entry.isZero { page += 1 }
+                    }
+                }
+                guard parts == Int(row.partCount) else {
+                    throw StoreError(
+                        .damaged, "record \(row.record) of object \(mine.object) has \(parts) parts of \(row.partCount)",
+                        advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
+                }
+            }
+        }
+        return pages
+    }
+
+    /// Writes one layer of a group's newest pages, in page order, and takes the group's layers out of use.
+    private func mergeGroup(_ mine: ObjectLiveness, _ group: [Int], _ report: inout ReclaimReport, counted: Bool = false)
+        throws(StoreError)
+    {
+        let pages = try livePages(mine, group).values.sorted { $0.0.page < $1.0.page }
+        if !counted {
+            report.layersMerged += group.count
+            report.bytesRewritten += pages.count * Page.size
+        }
+        try checkSpace(pages.count * Page.size * 5 / 4 + (1 << 20))
+        let rows = group.map { mine.rows[$0] }
+        let record = newRecord()
+        var moves: [Relocation] = []
+        var parts: UInt32 = 0
+        var start = 0
+        // Bounded transactions; the record has no name until the last one.
+        while start < pages.count {
+            let end = min(start + 16 * LayerPart.maximumEntries, pages.count)
+            try lmdb.write { (t) throws(StoreError) in
+                try saveCounters(t)
+                var first = start
+                while first < end {
+                    let last = min(first + LayerPart.maximumEntries, end)
+                    moves += try copyPart(mine.object, record, parts, Array(pages[first..<last]), t)
+                    parts += 1
+                    first = last
+                }
+            }
+            Failpoint.pass("merge.part")
+            start = end
+        }
+        let newest = rows.last!
+        let row = VersionRow(
+            record: record, first: rows[0].row.first, size: newest.row.size,
+            floorPage: rows.map(\.row.floorPage).min() ?? .max, partCount: parts, pageCount: UInt32(pages.count),
+            time: newest.row.time)
+        let epoch = try lmdb.write { (t) throws(StoreError) in
+            let epoch = try nextEpoch(t)
+            for old in rows { try takeOut(mine.object, old, epoch, t) }
+            try putChained(.versions, Key(mine.object.rawValue, newest.version.rawValue), row, object: mine.object, t)
+            for part in 0..<parts { try t.delete(.graveyard, Key(0, mine.object.rawValue, record).with(part)) }
+            return epoch
+        }
+        Failpoint.pass("merge.committed")
+        state.withLock { state in
+            state.epoch = epoch
+            state.relocate(mine.object, moves)
+        }
+    }
+
+    /// Copies pages into one part of a new record, each checked on the way.
+    private func copyPart(
+        _ object: ObjectID, _ record: UInt64, _ part: UInt32, _ pages: [(PageEntry, Place)], _ t: LMDB.Transaction
+    ) throws(StoreError) -> [Relocation] {
+        let header = LayerPart.Header(
+            store: uuid, object: object, record: record, part: part, size: 0, entries: pages.map(\.0))
+        try t.put(.graveyard, Key(0, object.rawValue, record).with(part), row: GraveRow(lastVersion: .infinity))
+        let value = try t.reserve(.records, Key(object.rawValue, record).with(part), count: header.valueSize)
+        header.encode(to: value.baseAddress!)
+        var moves: [Relocation] = []
+        var destination = value.baseAddress! + LayerPart.headerSize
+        var filePage = LMDB.filePage(of: UnsafeRawBufferPointer(value)) + 1
+        for (entry, place) in pages where !entry.isZero {
+            try readPlace(place, into: UnsafeMutableRawBufferPointer(start: destination, count: Page.size))
+            guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
+                throw StoreError(
+                    .damaged, "page \(entry.page) of object \(object) is damaged; it is left where it is",
+                    advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
+            }
+            moves.append(Relocation(page: Int(entry.page), from: place, to: .file(filePage)))
+            destination += Page.size
+            filePage += 1
+        }
+        return moves
+    }
+
+    private func nextEpoch(_ t: LMDB.Transaction) throws(StoreError) -> UInt64 {
+        guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else {
+            throw StoreError(.damaged, "the page store has no meta row", path: lmdb.path)
+        }
+        meta.epoch += 1
+        try t.put(.meta, StoreMeta.key, row: meta)
+        return meta.epoch
+    }
+
+    /// Takes a version row away and puts its record's parts into the graveyard.
+    private func takeOut(_ object: ObjectID, _ entry: (version: Version, row: VersionRow), _ epoch: UInt64, _ t: LMDB.Transaction)
+        throws(StoreError)
+    {
+        try deleteChained(.versions, Key(object.rawValue, entry.version.rawValue), object: object, t)
+        for part in 0..<entry.row.partCount {
+            try t.put(
+                .graveyard, Key(epoch, object.rawValue, entry.row.record).with(part), row: GraveRow(lastVersion: entry.version))
+        }
+    }
+
+    private func drop(_ object: ObjectID, _ rows: [(version: Version, row: VersionRow)]) throws(StoreError) {
+        let epoch = try lmdb.write { (t) throws(StoreError) in
+            let epoch = try nextEpoch(t)
+            for row in rows { try takeOut(object, row, epoch, t) }
+            return epoch
+        }
+        state.withLock { $0.epoch = epoch }
+    }
+
+    /// Forgets an object that died and that no kept version holds.
+    private func forget(_ object: ObjectID) throws(StoreError) {
+        let info = try state.withLock { (state) throws(StoreError) in try state.metadata.object(object) }
+        guard let info, !info.isLive, info.died <= settledVersion else { return }
+        try lmdb.write { (t) throws(StoreError) in
+            for version in try Metadata.lineage(of: object, t).keys { try t.delete(.lineage, Key(object.rawValue, version.rawValue)) }
+            try t.delete(.chains, Key(object.rawValue))
+            try t.delete(.objects, Key(object.rawValue))
+        }
+        state.withLock { $0.metadata.forget(object) }
+    }
+
+    /// Deletes the graveyard's parts that no lease can see, in bounded transactions.
+    private func bury(dryRun: Bool, _ report: inout ReclaimReport) throws(StoreError) {
+        let leases = try leases.all()
+        var graves: [(key: Key, record: Key)] = []
+        try lmdb.read { (t) throws(StoreError) in
+            try t.forEach(.graveyard, from: Key(1)) { (key, _) throws(StoreError) in
+                guard let epoch = Key.field(key, 0), let object = Key.field(key, 8), let record = Key.field(key, 16),
+                    let part = Key.part(key, 24)
+                else { return true }
+                let isSeen = leases.contains { lease in
+                    lease.epoch < epoch && record < lease.horizon && (lease.object == nil || lease.object!.rawValue == object)
+                }
+                if isSeen {
+                    report.bytesPinned += try t.get(.records, Key(object, record).with(part))?.count ?? 0
+                } else {
+                    graves.append((Key(epoch, object, record).with(part), Key(object, record).with(part)))
+                }
+                return true
+            }
+        }
+        guard !dryRun else { return }
+        var start = 0
+        while start < graves.count {
+            let end = min(start + 512, graves.count)
+            try lmdb.write { (t) throws(StoreError) in
+                for grave in graves[start..<end] {
+                    try t.delete(.records, grave.record)
+                    try t.delete(.graveyard, grave.key)
+                }
+            }
+            Failpoint.pass("reclaim.buried")
+            start = end
+        }
+    }
+}

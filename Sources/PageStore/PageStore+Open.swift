@@ -1,0 +1,210 @@
+internal import Glibc
+public import VMTypes
+
+extension PageStore {
+    /// What a caller wants of a store.
+    public enum Access: Sendable {
+        /// Commit; `.locked` where another process does.
+        case write
+        /// Read what is settled.
+        case read
+    }
+
+    /// Opens the store in `folder`, and recovers it where its last writer did not close it.
+    ///
+    /// Throws `.noStore`, `.locked` (naming the writer's process), `.newerFormat`, `.damaged`, `.mismatchedFiles`.
+    /// Recovery needs no space on the disk and may itself be cut off and done again.
+    public static func open(_ folder: String, access: Access = .write) throws(StoreError) -> PageStore {
+        for name in [StoreFile.journal, StoreFile.pages] where !Folder.exists(folder + "/" + name) {
+            if name == StoreFile.journal || !Folder.exists(folder + "/" + StoreFile.journal) {
+                throw StoreError(.noStore, "there is no store here", advice: "`varve init` makes one", path: folder)
+            }
+            throw StoreError(
+                .damaged, "the store's \(name) is missing", advice: "Put it back from a backup", path: folder + "/" + name)
+        }
+        let leases = try LeaseFile(path: folder + "/" + StoreFile.leases)
+        if access == .write {
+            guard try leases.lockWriter() else {
+                let process = try leases.writer()
+                throw StoreError(
+                    .locked, "process \(process.map(String.init) ?? "unknown") is the store's writer",
+                    advice: "Ask it (commands do, over its control socket), open for reading, or wait", path: folder)
+            }
+        }
+        let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)
+        try LMDBFile.check(pages)
+        let journal = try Journal(path: folder + "/" + StoreFile.journal, readOnly: access == .read)
+        let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: access == .read)
+        let meta = try readMeta(lmdb)
+        guard meta.store == journal.store else {
+            throw StoreError(
+                .mismatchedFiles, "the journal belongs to store \(journal.store), the page store to \(meta.store)",
+                advice: "Put back the files that belong together", path: folder)
+        }
+        let state = State(
+            head: meta.mark.position, tail: meta.mark.position, chain: meta.mark.chain, last: meta.mark.last,
+            nextVersion: meta.mark.last.next, flushed: meta.mark.settled, settled: meta.mark.settled,
+            nonce: UInt64.random(in: 1...UInt64.max), nextRecord: meta.nextRecord, nextID: meta.nextID, epoch: meta.epoch,
+            metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: !meta.clean)
+        let store = PageStore(
+            folder: folder, isWriter: access == .write, journal: journal, lmdb: lmdb, pages: pages, leases: leases,
+            meta: meta, state: state)
+        if access == .write {
+            if !meta.clean { try store.recover(from: meta.mark) }
+            store.startSettler()
+        }
+        return store
+    }
+
+    static func readMeta(_ lmdb: LMDB) throws(StoreError) -> StoreMeta {
+        let row = try lmdb.read { (t) throws(StoreError) in try t.row(.meta, StoreMeta.key, StoreMeta.self) }
+        guard let row else {
+            throw StoreError(
+                .damaged, "the page store has no meta row", advice: "Restore a backup, or run `varve repair`", path: lmdb.path)
+        }
+        return row
+    }
+
+    /// How many versions a crash skips: as many as may have been told to a caller (deferred) and then lost.
+    static let maximumUnflushed = 200
+
+    private func recover(from mark: JournalMark) throws(StoreError) {
+        let scan = try JournalScan(journal, from: mark)
+        if let damage = scan.damage { throw damage }
+        recovery.wasClean = false
+        recovery.records = scan.records.count
+        // A writer that died in a commit of LMDB may have left pages in the page cache only.
+        try lmdb.sync()
+        try rewrite(scan)
+        Failpoint.pass("recovery.rewritten")
+        var young: [YoungRecord] = []
+        for record in scan.records { young.append(try youngRecord(record)) }
+        var nextID: UInt64 = 0
+        for case .createObject(let id, _, _, _) in young.flatMap(\.operations) { nextID = max(nextID, id.rawValue + 1) }
+        try state.withLock { (state) throws(StoreError) in
+            state.head = scan.head
+            state.chain = scan.chain
+            state.last = scan.last
+            state.flushed = max(scan.last, mark.settled)
+            state.nextVersion = Version(max(scan.last, mark.settled).rawValue + 1 + UInt64(Self.maximumUnflushed))
+            state.nextID = max(state.nextID, nextID) + UInt64(Self.maximumUnflushed)
+            for record in young {
+                for operation in record.operations {
+                    try state.metadata.apply(operation, version: record.version, time: record.header.time)
+                }
+                for layer in record.layers { state.nextRecord = max(state.nextRecord, layer.record + 1) }
+            }
+            state.young = young
+        }
+        try deleteOrphans()
+    }
+
+    /// Writes again, and flushes, the records that only the page cache may hold: what is served must be on the disk.
+    private func rewrite(_ scan: JournalScan) throws(StoreError) {
+        let unproven = scan.records[scan.firstUnproven...]
+        guard !unproven.isEmpty else { return }
+        let buffer = AlignedBuffer(capacity: 1 << 20)
+        for record in unproven {
+            let count = Int(record.header.length)
+            buffer.reserve(count)
+            try journal.read(into: buffer[0..<count], at: record.header.position)
+            try journal.write(UnsafeRawBufferPointer(buffer[0..<count]), at: record.header.position)
+            Failpoint.pass("recovery.rewrite")
+        }
+        try journal.flush()
+        recovery.rewritten = unproven.count
+    }
+
+    func youngRecord(_ record: JournalPrologue) throws(StoreError) -> YoungRecord {
+        let padded = UInt64(Page.count(forBytes: Int(record.header.prologueBytes)) * Page.size)
+        var staged: [[Place]] = []
+        for layer in record.layers {
+            staged.append(layer.record == 0 ? [] : try stagedPlaces(of: layer))
+        }
+        return YoungRecord(
+            header: record.header,
+            layers: YoungLayer.make(record.layers, staged: staged, firstPage: record.header.position + padded),
+            operations: try StoreOperation.decode(record.operations))
+    }
+
+    /// Where the pages of a record are that a journal record names.
+    private func stagedPlaces(of layer: JournalLayer) throws(StoreError) -> [Place] {
+        var found: [Int: Place] = [:]
+        try lmdb.read { (t) throws(StoreError) in
+            try forEachPart(of: layer.object, record: layer.record, t) { (header, first) throws(StoreError) in
+                var page = first
+                for entry in header.entries where !entry.isZero {
+                    found[Int(entry.page)] = .file(page)
+                    page += 1
+                }
+            }
+        }
+        var places: [Place] = []
+        for entry in layer.entries {
+            if entry.isZero {
+                places.append(.zeros)
+            } else if let place = found[Int(entry.page)] {
+                places.append(place)
+            } else {
+                throw StoreError(
+                    .damaged, "record \(layer.record) of object \(layer.object) lacks page \(entry.page)",
+                    advice: "Run `varve repair`", path: folder)
+            }
+        }
+        return places
+    }
+
+    /// Calls `body` with each part's header and the number of the file page where its whole pages begin; returns how many
+    /// parts there are.
+    @discardableResult
+    func forEachPart(
+        of object: ObjectID, record: UInt64, _ t: LMDB.Transaction,
+        _ body: (LayerPart.Header, Int) throws(StoreError) -> Void
+    ) throws(StoreError) -> Int {
+        var expected: UInt32 = 0
+        try t.forEach(.records, from: Key(object.rawValue, record), prefix: 16) { (key, value) throws(StoreError) in
+            let header = try LayerPart.Header(
+                from: value, what: "part \(expected) of record \(record) of object \(object)")
+            guard header.object == object, header.record == record, header.part == expected, header.store == uuid,
+                Key.part(key, 16) == expected
+            else {
+                throw StoreError(
+                    .damaged, "part \(expected) of record \(record) of object \(object) is missing or another's",
+                    advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
+            }
+            expected += 1
+            try body(header, LMDB.filePage(of: value) + 1)
+            return true
+        }
+        return Int(expected)
+    }
+
+    /// Deletes the records that a crash left before anything named them.
+    private func deleteOrphans() throws(StoreError) {
+        let named = Set(state.withLock { state in state.young.flatMap { $0.layers.map(\.record) } })
+        var orphans: [(object: UInt64, record: UInt64, part: UInt32)] = []
+        try lmdb.read { (t) throws(StoreError) in
+            try t.forEach(.graveyard, from: Key(0), prefix: 8) { (key, _) throws(StoreError) in
+                if let object = Key.field(key, 8), let record = Key.field(key, 16), let part = Key.part(key, 24),
+                    !named.contains(record)
+                {
+                    orphans.append((object, record, part))
+                }
+                return true
+            }
+        }
+        guard !orphans.isEmpty else { return }
+        do throws(StoreError) {
+            try lmdb.write { (t) throws(StoreError) in
+                for orphan in orphans {
+                    try t.delete(.records, Key(orphan.object, orphan.record).with(orphan.part))
+                    try t.delete(.graveyard, Key(0, orphan.object, orphan.record).with(orphan.part))
+                }
+            }
+            recovery.orphans = orphans.count
+        } catch {
+            // A full disk must not keep a store from opening; the orphans wait for the next time.
+            guard error.code == .full else { throw error }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+internal import Glibc
+internal import Synchronization
+public import VMTypes
+
+/// One layer on its way from the journal into the page store: what the young layers of one object between two
+/// boundaries come to.
+private struct FoldedLayer {
+    var object: ObjectID
+    var version: Version
+    var first: Version
+    var size: UInt64
+    var floorPage: UInt32
+    var time: Int64
+    /// Not 0: the pages are in the page store already.
+    var record: UInt64
+    var pages: [UInt32: (entry: PageEntry, place: Place)] = [:]
+}
+
+extension PageStore {
+    /// Moves every flushed layer from the journal to the page store, with the map changes and names of its commits, in
+    /// one transaction; what it covers of the ring is free afterwards. Throws `.full` where the disk is: nothing is lost.
+    public func settle() throws(StoreError) {
+        try requireWriter()
+        try flush()
+        while try settleOnce() {}
+    }
+
+    /// Bytes of journal that one transaction takes at most, unless one record alone is larger.
+    private static let batchBytes = 24 << 20
+
+    /// Settles one batch; false where there was nothing to do.
+    @discardableResult
+    func settleOnce() throws(StoreError) -> Bool {
+        let done = try exclusively { () throws(StoreError) in try settleBatch() }
+        if done, let notify = onSettled.withLock({ $0 }) { notify() }
+        return done
+    }
+
+    /// Runs `body` while nothing else settles, merges or stages.
+    func exclusively<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+        settling._unsafeLock()
+        defer { settling._unsafeUnlock() }
+        return try body()
+    }
+
+    private func settleBatch() throws(StoreError) -> Bool {
+        let batch: [YoungRecord] = state.withLock { state in
+            var end = 0
+            while end < state.young.count, state.young[end].version <= state.flushed {
+                let bytes = state.young[end].header.position + state.young[end].header.length - state.tail
+                if end > 0 && bytes > UInt64(Self.batchBytes) { break }
+                end += 1
+            }
+            return Array(state.young[..<end])
+        }
+        guard let last = batch.last else { return false }
+        let folded = try fold(batch)
+        try checkSpace(for: folded)
+        let bytes = try RingBytes(journal, batch)
+        Failpoint.pass("settle.begin")
+        var meta = try PageStore.readMeta(lmdb)
+        var moves: [(ObjectID, [Relocation])] = []
+        try lmdb.write { (t) throws(StoreError) in
+            meta.nextRecord = max(meta.nextRecord, state.withLock { $0.nextRecord })
+            for layer in folded {
+                let relocations = try settle(layer, bytes, &meta, t)
+                moves.append((layer.object, relocations))
+                Failpoint.pass("settle.layer")
+            }
+            for record in batch { try settleOperations(record, &meta, t) }
+            meta.mark = JournalMark(
+                settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
+                last: last.version)
+            meta.nextID = max(meta.nextID, state.withLock { $0.nextID })
+            meta.clean = false
+            try t.put(.meta, StoreMeta.key, row: meta)
+        }
+        Failpoint.pass("settle.committed")
+        state.withLock { state in
+            for (object, relocations) in moves { state.relocate(object, relocations) }
+            state.young.removeFirst(batch.count)
+            state.settled = last.version
+            state.tail = last.header.position + last.header.length
+            state.nextRecord = meta.nextRecord
+            state.settleFailure = nil
+        }
+        state.wake()
+        return true
+    }
+
+    /// Folds the batch's layers: of versions between two boundaries only the newest bytes of a page go on.
+    private func fold(_ batch: [YoungRecord]) throws(StoreError) -> [FoldedLayer] {
+        var layersOf: [ObjectID: [Version]] = [:]
+        for record in batch { for layer in record.layers { layersOf[layer.object, default: []].append(record.version) } }
+        let boundaries = try boundaries(of: layersOf, upTo: batch.last!.version)
+        var open: [ObjectID: FoldedLayer] = [:]
+        var folded: [FoldedLayer] = []
+        for record in batch {
+            for layer in record.layers {
+                var current: FoldedLayer
+                if let earlier = open[layer.object], layer.record == 0, earlier.record == 0,
+                    !(boundaries[layer.object] ?? []).contains(where: { $0 >= earlier.version && $0 < record.version })
+                {
+                    current = earlier
+                } else {
+                    if let earlier = open[layer.object] { folded.append(earlier) }
+                    current = FoldedLayer(
+                        object: layer.object, version: record.version, first: record.version, size: layer.size,
+                        floorPage: .max, time: record.header.time, record: layer.record)
+                }
+                current.version = record.version
+                current.time = record.header.time
+                current.size = layer.size
+                if layer.floorPage != .max {
+                    current.floorPage = min(current.floorPage, layer.floorPage)
+                    current.pages = current.pages.filter { $0.key < layer.floorPage }
+                }
+                for (entry, place) in zip(layer.entries, layer.places) { current.pages[entry.page] = (entry, place) }
+                open[layer.object] = current
+            }
+        }
+        folded.append(contentsOf: open.values)
+        return folded.sorted { ($0.object, $0.version) < ($1.object, $1.version) }
+    }
+
+    /// The versions that no fold may cross, for each object: those at which somebody can still look at it.
+    private func boundaries(of layers: [ObjectID: [Version]], upTo end: Version) throws(StoreError) -> [ObjectID: [Version]] {
+        let leases = try leases.all()
+        let now = Self.now()
+        return try state.withLock { (state) throws(StoreError) in
+            let snapshots = try state.metadata.snapshots().values
+            let retention = state.metadata.retention
+            let young = state.young
+            var sources: [ObjectID: [Version]] = [:]
+            var starts: [ObjectID: [Version]] = [:]
+            for record in young {
+                for case .lineage(let object, let source, let sourceVersion, _) in record.operations {
+                    sources[source, default: []].append(sourceVersion)
+                    starts[object, default: []].append(record.version.previous)
+                }
+            }
+            var result: [ObjectID: [Version]] = [:]
+            for (object, versions) in layers {
+                var found = (sources[object] ?? []) + (starts[object] ?? [])
+                for snapshot in snapshots where snapshot.object == nil || snapshot.object == object {
+                    found.append(snapshot.version)
+                }
+                for lease in leases where lease.object == nil || lease.object == object { found.append(lease.version) }
+                for weak in state.others { if let table = weak.table, table.sources.contains(object) { found.append(table.version) } }
+                // The newest versions of an object by policy; those that this batch settles are judged by all that are young.
+                let all = young.filter { $0.layers.contains { $0.object == object } }.map(\.version)
+                found.append(contentsOf: all.suffix(Int(retention.versions)))
+                if retention.seconds > 0 {
+                    let horizon = now - Int64(retention.seconds) * 1_000_000_000
+                    found.append(contentsOf: young.filter { $0.header.time >= horizon }.map(\.version))
+                }
+                found.append(end)
+                result[object] = Array(Set(found.filter { $0 >= versions[0] && $0 <= end })).sorted()
+            }
+            return result
+        }
+    }
+
+    /// Refuses before LMDB would meet a full disk: its transaction and a reserve must fit.
+    private func checkSpace(for folded: [FoldedLayer]) throws(StoreError) {
+        let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.pages.count : 0) }
+        try checkSpace(pages * Page.size * 5 / 4 + (1 << 20))
+    }
+
+    /// Free space that only deleting may use.
+    static let reserveBytes = 1 << 20
+
+    func checkSpace(_ bytes: Int) throws(StoreError) {
+        let free = freeBytes(near: folder) + (try lmdb.usage().free)
+        guard free >= bytes + Self.reserveBytes else {
+            throw StoreError(
+                .full, "\(bytes) bytes more are needed where \(free) are free", advice: "Free some space and try again",
+                path: folder, errno: ENOSPC)
+        }
+    }
+
+    /// Writes one layer's record and its version row; says where its pages went.
+    private func settle(_ layer: FoldedLayer, _ bytes: RingBytes, _ meta: inout StoreMeta, _ t: LMDB.Transaction)
+        throws(StoreError) -> [Relocation]
+    {
+        var moves: [Relocation] = []
+        let pages = layer.pages.values.sorted { $0.entry.page < $1.entry.page }
+        var record = layer.record
+        var partCount = 0
+        if record == 0 {
+            record = meta.nextRecord
+            meta.nextRecord += 1
+            var start = 0
+            while start < pages.count {
+                let end = min(start + LayerPart.maximumEntries, pages.count)
+                let header = LayerPart.Header(
+                    store: uuid, object: layer.object, record: record, part: UInt32(partCount), size: layer.size,
+                    entries: pages[start..<end].map(\.entry))
+                let value = try t.reserve(
+                    .records, Key(layer.object.rawValue, record).with(header.part), count: header.valueSize)
+                header.encode(to: value.baseAddress!)
+                var destination = value.baseAddress! + LayerPart.headerSize
+                var filePage = LMDB.filePage(of: UnsafeRawBufferPointer(value)) + 1
+                for (entry, place) in pages[start..<end] where !entry.isZero {
+                    memcpy(destination, try bytes.page(at: place), Page.size)
+                    guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
+                        throw StoreError(
+                            .damaged, "page \(entry.page) of object \(layer.object) is damaged in the journal",
+                            advice: "Restore a backup, or run `varve repair`", path: journal.file.path)
+                    }
+                    moves.append(Relocation(page: Int(entry.page), from: place, to: .file(filePage)))
+                    destination += Page.size
+                    filePage += 1
+                }
+                partCount += 1
+                start = end
+            }
+        } else {
+            partCount = try unmarkStaged(layer.object, record, t)
+        }
+        let row = VersionRow(
+            record: record, first: layer.first, size: layer.size, floorPage: layer.floorPage, partCount: UInt32(partCount),
+            pageCount: UInt32(pages.count), time: layer.time)
+        try putChained(.versions, Key(layer.object.rawValue, layer.version.rawValue), row, object: layer.object, t)
+        return moves
+    }
+
+    /// Puts a row whose absence must show, and enters it in its object's chain.
+    func putChained<R: Row>(_ table: Table, _ key: Key, _ row: R, object: ObjectID, _ t: LMDB.Transaction) throws(StoreError) {
+        var chain = try t.row(.chains, Key(object.rawValue), ChainRow.self) ?? ChainRow()
+        if let old = try t.get(table, key) { chain.remove(key: key, value: [UInt8](old)) }
+        let value = row.encoded(key: key)
+        chain.add(key: key, value: value)
+        try t.put(table, key, value)
+        try t.put(.chains, Key(object.rawValue), row: chain)
+    }
+
+    func deleteChained(_ table: Table, _ key: Key, object: ObjectID, _ t: LMDB.Transaction) throws(StoreError) {
+        guard let old = try t.get(table, key).map({ [UInt8]($0) }) else { return }
+        var chain = try t.row(.chains, Key(object.rawValue), ChainRow.self) ?? ChainRow()
+        chain.remove(key: key, value: old)
+        try t.delete(table, key)
+        try t.put(.chains, Key(object.rawValue), row: chain)
+    }
+
+    /// The record is named from now on; returns its number of parts.
+    private func unmarkStaged(_ object: ObjectID, _ record: UInt64, _ t: LMDB.Transaction) throws(StoreError) -> Int {
+        var parts: [UInt32] = []
+        try t.forEach(.graveyard, from: Key(0, object.rawValue, record), prefix: 24) { (key, _) throws(StoreError) in
+            if let part = Key.part(key, 24) { parts.append(part) }
+            return true
+        }
+        for part in parts { try t.delete(.graveyard, Key(0, object.rawValue, record).with(part)) }
+        return parts.count
+    }
+
+    private func settleOperations(_ record: YoungRecord, _ meta: inout StoreMeta, _ t: LMDB.Transaction) throws(StoreError) {
+        for operation in record.operations { try settle(operation, record, &meta, t) }
+        let commit = CommitInfo(
+            version: record.version, time: record.header.time, pages: record.layers.reduce(0) { $0 + $1.entries.count },
+            operations: record.operations)
+        try t.put(.outbox, Key(record.version.rawValue), row: OutboxRow(commit))
+    }
+
+    private func settle(_ operation: StoreOperation, _ record: YoungRecord, _ meta: inout StoreMeta, _ t: LMDB.Transaction)
+        throws(StoreError)
+    {
+        func update(_ id: ObjectID, _ change: (inout ObjectInfo) -> Void) throws(StoreError) {
+            guard var row = try t.row(.objects, Key(id.rawValue), ObjectRow.self) else { return }
+            change(&row.info)
+            try t.put(.objects, Key(id.rawValue), row: row)
+        }
+        func dropName(_ id: ObjectID) throws(StoreError) {
+            guard let row = try t.row(.objects, Key(id.rawValue), ObjectRow.self), !row.info.name.isEmpty else { return }
+            if try t.row(.names, Key(row.info.name), NameRow.self)?.object == id { try t.delete(.names, Key(row.info.name)) }
+        }
+        switch operation {
+        case .createObject(let id, let name, let size, let residency):
+            let info = ObjectInfo(
+                id: id, name: name, size: size, residency: residency, born: record.version, died: .infinity)
+            try t.put(.objects, Key(id.rawValue), row: ObjectRow(info))
+            if !name.isEmpty { try t.put(.names, Key(name), row: NameRow(object: id)) }
+            meta.nextID = max(meta.nextID, id.rawValue + 1)
+        case .renameObject(let id, let name):
+            try dropName(id)
+            try update(id) { $0.name = name }
+            if !name.isEmpty { try t.put(.names, Key(name), row: NameRow(object: id)) }
+        case .resizeObject(let id, let size): try update(id) { $0.size = size }
+        case .deleteObject(let id):
+            try dropName(id)
+            try update(id) { $0.died = record.version }
+        case .lineage(let id, let source, let sourceVersion, let size):
+            let row = LineageRow(source: source, sourceVersion: sourceVersion, size: size)
+            try putChained(.lineage, Key(id.rawValue, record.version.rawValue), row, object: id, t)
+            try update(id) { $0.size = size }
+        case .createSnapshot(let name, let version, let object, let message):
+            let info = SnapshotInfo(
+                name: name, version: version == .infinity ? record.version : version, object: object,
+                time: record.header.time, message: message)
+            try t.put(.snapshots, Key(name), row: SnapshotRow(info))
+        case .deleteSnapshot(let name): try t.delete(.snapshots, Key(name))
+        case .renameSnapshot(let from, let to):
+            guard var row = try t.row(.snapshots, Key(from), SnapshotRow.self) else { return }
+            try t.delete(.snapshots, Key(from))
+            row.info.name = to
+            try t.put(.snapshots, Key(to), row: row)
+        case .setRetention(let retention): meta.retention = retention
+        case .mapChanges, .message: break
+        }
+    }
+}
+
+/// The journal's bytes that a batch covers, read at once.
+private struct RingBytes {
+    private let buffer: AlignedBuffer
+    private var spans: [(position: UInt64, count: Int, offset: Int)] = []
+
+    init(_ journal: Journal, _ batch: [YoungRecord]) throws(StoreError) {
+        let total = batch.reduce(0) { $0 + Int($1.header.length) }
+        buffer = AlignedBuffer(capacity: total)
+        var offset = 0
+        for record in batch {
+            let count = Int(record.header.length)
+            if let last = spans.last, last.position + UInt64(last.count) == record.header.position,
+                record.header.position % UInt64(journal.ringBytes) != 0
+            {
+                spans[spans.count - 1].count += count
+            } else {
+                spans.append((record.header.position, count, offset))
+            }
+            offset += count
+        }
+        for span in spans { try journal.read(into: buffer[span.offset..<span.offset + span.count], at: span.position) }
+    }
+
+    func page(at place: Place) throws(StoreError) -> UnsafeRawPointer {
+        let outside = StoreError(.damaged, "a young page lies outside the journal")
+        guard case .journal(let position) = place.kind else { throw outside }
+        var low = 0
+        var high = spans.count
+        while low + 1 < high {
+            let middle = (low + high) / 2
+            if spans[middle].position <= position { low = middle } else { high = middle }
+        }
+        let span = spans[low]
+        guard position >= span.position, position + UInt64(Page.size) <= span.position + UInt64(span.count) else { throw outside }
+        return UnsafeRawPointer(buffer.base) + span.offset + Int(position - span.position)
+    }
+}

@@ -1,0 +1,56 @@
+internal import Glibc
+internal import VMTypes
+
+extension PageStore {
+    /// Starts the thread that settles in the background.
+    func startSettler() {
+        state.withLock { $0.settlerEnded = false }
+        var thread = pthread_t()
+        let context = Unmanaged.passRetained(self).toOpaque()
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        if pthread_create(&thread, &attributes, runSettler, context) != 0 {
+            Unmanaged<PageStore>.fromOpaque(context).release()
+            state.withLock { $0.settlerEnded = true }
+        }
+        pthread_attr_destroy(&attributes)
+    }
+
+    /// Waits for the settler to end; nothing settles in the background afterwards.
+    func stopSettler() {
+        state.withLock { $0.closing = true }
+        state.wake()
+        let _: Bool = state.wait { state in state.settlerEnded ? true : nil }
+    }
+
+    /// How long a deferred commit may stay unflushed, and how soon after a failure settling is tried again.
+    private static let pause = 0.5
+
+    fileprivate func settleInBackground() {
+        while true {
+            let work: (closing: Bool, settles: Bool, flushes: Bool)? = state.wait(seconds: Self.pause) { state in
+                state.closing || state.wantsSettling ? (state.closing, state.wantsSettling, false) : nil
+            }
+            if work?.closing == true { break }
+            if work == nil, state.withLock({ $0.unflushed > 0 && $0.failure == nil && !$0.leading }) { try? flush() }
+            guard work?.settles == true else { continue }
+            state.withLock { $0.wantsSettling = false }
+            do throws(StoreError) {
+                while try settleOnce() {}
+                try mergeWhereWorthwhile()
+            } catch {
+                state.withLock { $0.settleFailure = error }
+                state.wake()
+                // A commit that waits for room is told; the next try comes with the next wish.
+            }
+        }
+        state.withLock { $0.settlerEnded = true }
+        state.wake()
+    }
+}
+
+private func runSettler(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    Unmanaged<PageStore>.fromOpaque(context!).takeRetainedValue().settleInBackground()
+    return nil
+}

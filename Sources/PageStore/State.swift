@@ -1,0 +1,87 @@
+internal import VMTypes
+
+/// A commit that the journal holds and the page store does not yet.
+struct YoungRecord {
+    var header: JournalHeader
+    var layers: [YoungLayer]
+    var operations: [StoreOperation]
+    var version: Version { header.version }
+}
+
+/// One object's layer of a young record.
+struct YoungLayer {
+    var object: ObjectID
+    var size: UInt64
+    var floorPage: UInt32
+    /// The page-store record that holds the pages, or 0: they are in the journal.
+    var record: UInt64
+    var entries: [PageEntry]
+    /// Where each entry's page is; in step with `entries`.
+    var places: [Place]
+}
+
+/// Everything of an open store that changes, guarded by one lock (`PageStore.state`).
+///
+/// Invariants: `tail` ≤ `head` ≤ `tail` + ring; `settled` ≤ `flushed` ≤ `last`; `young` are the records of
+/// (`settled`, `last`] in order; the tables of `tables` say for each page the newest place that a published commit gave it.
+struct State {
+    var head: UInt64
+    var tail: UInt64
+    /// The prologue checksum of the last record written, and its version.
+    var chain: UInt64
+    var last: Version
+    var nextVersion: Version
+    var flushed: Version
+    var settled: Version
+    var nonce: UInt64
+    var nextRecord: UInt64
+    var nextID: UInt64
+    var epoch: UInt64
+    var young: [YoungRecord] = []
+    /// Records written since the last flush.
+    var unflushed = 0
+    var heads: [ObjectID: PageTable] = [:]
+    var others: [WeakTable] = []
+    var metadata: Metadata
+    /// The mark in the page store says that the journal may hold more than it covers.
+    var markedDirty: Bool
+    /// Why no more commits are taken, after a failed write or flush.
+    var failure: StoreError?
+    /// Why the last settling failed; cleared by one that succeeds.
+    var settleFailure: StoreError?
+
+    var queue: [CommitRequest] = []
+    /// A thread is writing the journal.
+    var leading = false
+    var wantsSettling = false
+    var closing = false
+    var settlerEnded = true
+
+    /// Every live table that takes pages of `object`.
+    func tables(of object: ObjectID) -> [PageTable] {
+        var found: [PageTable] = []
+        for table in heads.values where table.sources.contains(object) { found.append(table) }
+        for weak in others { if let table = weak.table, table.sources.contains(object) { found.append(table) } }
+        return found
+    }
+
+    /// Tells the tables that pages have moved; what has been written since keeps its newer place.
+    func relocate(_ object: ObjectID, _ moves: [Relocation]) {
+        for table in tables(of: object) {
+            table.withLock { storage in
+                for move in moves where storage[move.page].place == move.from { storage[move.page].place = move.to }
+            }
+        }
+    }
+}
+
+/// A page's bytes are at another place now.
+struct Relocation {
+    var page: Int
+    var from: Place
+    var to: Place
+}
+
+struct WeakTable {
+    weak var table: PageTable?
+}
