@@ -68,7 +68,7 @@ extension AddressMap {
                 .noSpace,
                 """
                 no gap of \(hexadecimal(length)) bytes\(restriction) from \(hexadecimal(hint)) up within \
-                \(hexadecimal(bounds)), which holds \(count) entries
+                \(hexadecimal(bounds)) (entries: \(count))
                 """)
         }
         return start..<start + length
