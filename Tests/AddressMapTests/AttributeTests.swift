@@ -25,7 +25,8 @@ import VMTypes
         #expect(map.lookup(11 * page) == entry(11..<12))
     }
 
-    @Test(arguments: [false, true]) func moreThanSomeMaximumIsProtectionFailureAndChangesNothing(setMaximum: Bool) throws {
+    @Test(arguments: [false, true])
+    func moreThanSomeMaximumIsProtectionFailureAndChangesNothing(setMaximum: Bool) throws {
         var map = map()
         try map.insert(entry(10..<12))
         try map.protect(bytes(11..<12), setMaximum: true, .read)

@@ -1,7 +1,8 @@
-@testable import AddressMap
 import TestSupport
 import Testing
 import VMTypes
+
+@testable import AddressMap
 
 @Suite struct ManyEntriesTests {
     private static let number: UInt64 = 100_000
@@ -33,7 +34,7 @@ import VMTypes
             if index % 5_000 == 0 { #expect(map.tree.violations().isEmpty) }
         }
         #expect(map.isEmpty && map.tree.isEmpty)
-        #expect(before.count == Int(Self.number) && before.tree.violations().isEmpty)
+        #expect(before.count == Int(Self.number) && before.violations().isEmpty)
     }
 
     @Test func aWholeRangeIsProtectedAndMergesAgain() throws {
@@ -43,7 +44,7 @@ import VMTypes
             try map.protect(bytes(2 * index + 1..<2 * index + 2), setMaximum: false, .read)
         }
         #expect(map.count == 20_000)
-        #expect(map.tree.violations().isEmpty)
+        #expect(map.violations().isEmpty)
         #expect(try map.protect(bytes(1..<20_001), setMaximum: false, .default).count == 10_000)
         #expect(Array(map.entries) == [entry(1..<20_001)])
     }

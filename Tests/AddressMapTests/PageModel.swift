@@ -39,7 +39,8 @@ struct PageModel {
     ) -> Result<Range<UInt64>, Refusal> {
         let count = (UInt128(size) + UInt128(page) - 1) / UInt128(page)
         let start = UInt128(address) / UInt128(page)
-        if count == 0 || count * UInt128(page) > UInt128(UInt64.max) { return .failure(Refusal(code: .invalidArgument)) }
+        let malformed = count == 0 || count * UInt128(page) > UInt128(UInt64.max)
+        if malformed { return .failure(Refusal(code: .invalidArgument)) }
         let lower = UInt128(bounds.lowerBound)
         let upper = UInt128(bounds.upperBound)
         func allowed(_ start: UInt128) -> Bool { start * UInt128(page) & UInt128(mask) == 0 }
