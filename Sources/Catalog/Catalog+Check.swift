@@ -51,13 +51,14 @@ extension Catalog {
                 [mark, StoredVersion.never]
             ) { "\(try $0.integer(0)) rows of \(table) are later than the mark, version \(mark)" }
         }
+        // Forgetting may have taken some of the states that an older entry had; one is left, the live one of a
+        // live entry.
         problems += try db.list(
             """
             SELECT task, first, born FROM entries AS e WHERE NOT EXISTS
-                (SELECT 1 FROM tasks AS t WHERE t.task = e.task AND t.born <= e.born AND t.died > e.born)
-                OR NOT EXISTS
-                (SELECT 1 FROM tasks AS t WHERE t.task = e.task AND t.born < e.died AND t.died >= e.died)
-            """, []
+                (SELECT 1 FROM tasks AS t WHERE t.task = e.task AND t.born < e.died AND t.died > e.born
+                    AND (e.died < ?1 OR t.died = ?1))
+            """, [StoredVersion.never]
         ) { "task \(try $0.word(0)) has an entry at \(hex(try $0.word(1))) of version \(try $0.integer(2)) without it" }
         return problems
     }

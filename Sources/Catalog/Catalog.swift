@@ -1,4 +1,5 @@
 internal import GRDB
+internal import Synchronization
 public import VMTypes
 
 /// A store's map metadata in SQLite: objects, tasks, map entries, snapshots and the log of commits.
@@ -24,7 +25,9 @@ public final class Catalog: Sendable {
     public let path: String
     /// True where nothing can be changed through this handle.
     public let readOnly: Bool
-    let queue: DatabaseQueue
+    private let queue: DatabaseQueue
+    /// True until `close`; held during every use of the connection, which must not be used after its end.
+    private let isOpen = Mutex(true)
 
     /// The format of the catalogs that this build makes: the number of migrations.
     public static var currentFormat: Int { CatalogSchema.current.format }
@@ -48,7 +51,7 @@ public final class Catalog: Sendable {
         do throws(StoreError) {
             try adopt(storeID: storeID, schema: schema)
         } catch {
-            try? queue.close()
+            close()
             throw error
         }
     }
@@ -59,7 +62,13 @@ public final class Catalog: Sendable {
     }
 
     /// Ends the connection; every later call throws `.wrongState`. Closing again does nothing.
-    public func close() { try? queue.close() }
+    public func close() {
+        isOpen.withLock { isOpen in
+            guard isOpen else { return }
+            isOpen = false
+            try? queue.close()
+        }
+    }
 
     static func mark(in db: Database) throws -> Version {
         guard let mark = try db.first("SELECT mark FROM store", [], { try $0.version(0) }) else {
@@ -69,13 +78,25 @@ public final class Catalog: Sendable {
     }
 
     /// Reads in one transaction; `doing` completes "could not …".
-    func read<T>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        do { return try queue.read(body) } catch { throw .catalog(error, doing: doing, path: path) }
+    func read<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
+        try use(doing) { try queue.read(body) }
     }
 
     /// Writes in one transaction, which an error undoes; `doing` completes "could not …".
-    func write<T>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        do { return try queue.write(body) } catch { throw .catalog(error, doing: doing, path: path) }
+    func write<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
+        try use(doing) { try queue.write(body) }
+    }
+
+    private func use<T: Sendable>(_ doing: String, _ body: () throws -> T) throws(StoreError) -> T {
+        do {
+            return try isOpen.withLock { isOpen in
+                guard isOpen else {
+                    throw StoreError(
+                        .wrongState, "could not \(doing): the catalog is closed", advice: "Open it again", path: path)
+                }
+                return try body()
+            }
+        } catch { throw .catalog(error, doing: doing, path: path) }
     }
 
     private func adopt(storeID: [UInt8], schema: CatalogSchema) throws(StoreError) {
@@ -101,9 +122,7 @@ public final class Catalog: Sendable {
                 .readOnly, "the catalog has format \(found) and must become format \(schema.format)",
                 advice: "Open the store once for writing", path: path)
         }
-        do { try schema.migrate(queue) } catch {
-            throw .catalog(error, doing: "migrate the catalog to format \(schema.format)", path: path)
-        }
+        try use("migrate the catalog to format \(schema.format)") { try schema.migrate(queue) }
     }
 
     private func name(_ id: [UInt8]) -> String {
