@@ -67,7 +67,8 @@ extension Catalog {
         var problems: [String] = []
         for task in try db.list("SELECT task FROM task_numbers", [], { try $0.integer(0) }) {
             let rows = try db.list("SELECT \(CatalogSQL.entryColumns) FROM entries WHERE task = ?", [task]) { row in
-                EntrySweep.Lifetime(entry: try CatalogEntry(row: row), born: try row.integer(9), died: try row.integer(10))
+                EntrySweep.Lifetime(
+                    entry: try CatalogEntry(row: row), born: try row.integer(9), died: try row.integer(10))
             }
             problems += EntrySweep.problems(in: rows)
         }

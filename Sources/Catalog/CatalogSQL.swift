@@ -29,7 +29,8 @@ enum CatalogSQL {
         "SELECT name, version, object, message, time FROM snapshots ORDER BY version, name"
     static let snapshotByName = "SELECT name, version, object, message, time FROM snapshots WHERE name = ?"
     static let log =
-        "SELECT version, time, message, pages, bytes, kinds FROM commits WHERE version < ? ORDER BY version DESC LIMIT ?"
+        "SELECT version, time, message, pages, bytes, kinds FROM commits WHERE version < ?"
+        + " ORDER BY version DESC LIMIT ?"
 
     /// Every query above that looks something up, for the test that asks SQLite how it answers them.
     static let lookups = [

@@ -27,7 +27,8 @@ extension CatalogWriter {
     @discardableResult
     private func endObject(_ id: ObjectID) throws -> Int {
         let removed = try db.run(
-            "DELETE FROM objects WHERE object = ? AND born = ? AND died = ?", [StoredInteger(id), now, StoredVersion.never])
+            "DELETE FROM objects WHERE object = ? AND born = ? AND died = ?",
+            [StoredInteger(id), now, StoredVersion.never])
         if removed > 0 { return removed }
         return try db.run(
             """

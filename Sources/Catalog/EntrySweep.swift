@@ -63,6 +63,7 @@ enum EntrySweep {
 
     private static func name(_ row: Lifetime) -> String {
         let died = row.died == StoredVersion.never ? "now" : "\(row.died)"
-        return "the entry \(hex(row.entry.start))..<\(hex(row.entry.end)) of \(row.entry.task), versions \(row.born)..<\(died),"
+        let range = "\(hex(row.entry.start))..<\(hex(row.entry.end))"
+        return "the entry \(range) of \(row.entry.task), versions \(row.born)..<\(died),"
     }
 }

@@ -28,7 +28,8 @@ import VMTypes
 
     @Test func anObjectOfOneCommitOnlyWasNeverThere() throws {
         let f = try Fixture()
-        try f.commit(1, .createObject(id: ObjectID(1), name: "a", size: 1, residency: 0), .deleteObject(id: ObjectID(1)))
+        try f.commit(
+            1, .createObject(id: ObjectID(1), name: "a", size: 1, residency: 0), .deleteObject(id: ObjectID(1)))
         try f.commit(2, .createObject(id: ObjectID(1), name: "a", size: 2, residency: 0))
         try f.commit(
             3, .deleteObject(id: ObjectID(1)), .createObject(id: ObjectID(1), name: "b", size: 3, residency: 0))
@@ -152,7 +153,8 @@ import VMTypes
             .createSnapshot(name: "s", version: .infinity, object: nil, message: ""),
         ]
         for change in bad {
-            #expect(code { try f.commit(2, .createObject(id: ObjectID(5), name: "n", size: 0, residency: 0), change) } == .invalid)
+            let good = CatalogChange.createObject(id: ObjectID(5), name: "n", size: 0, residency: 0)
+            #expect(code { try f.commit(2, good, change) } == .invalid)
         }
         #expect(code { try f.commit(.max) } == .invalid)
         #expect(try f.catalog.mark == Version(1))

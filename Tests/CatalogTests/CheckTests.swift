@@ -42,9 +42,10 @@ import VMTypes
         let many = (0..<20_000 as Range<UInt64>).map { entry(1, $0 * 2..<$0 * 2 + 1, object: $0) }
         try f.commit(2, .setEntries(task: TaskID(1), start: 0, end: 40_000 << 12, entries: many))
         let commits = (3..<1003 as Range<UInt64>).map { n in
-            CatalogCommit(
-                version: Version(n), time: 0,
-                changes: [.setEntries(task: TaskID(1), start: 20_000 << 12, end: 20_001 << 12, entries: [entry(1, 20_000..<20_001, object: n)])])
+            let change = CatalogChange.setEntries(
+                task: TaskID(1), start: 20_000 << 12, end: 20_001 << 12,
+                entries: [entry(1, 20_000..<20_001, object: n)])
+            return CatalogCommit(version: Version(n), time: 0, changes: [change])
         }
         let time = try ContinuousClock().measure { try f.catalog.apply(commits) }
         #expect(time < .seconds(10), "a thousand replacements took \(time)")

@@ -36,7 +36,8 @@ import VMTypes
     @Test func theBytesAreThoseOfTheFormat() {
         let changes: [CatalogChange] = [
             .createObject(id: ObjectID(300), name: "hi", size: 4096, residency: 2),
-            .setEntries(task: TaskID(5), start: 0x1000, end: 0x3000, entries: [entry(5, 1..<3, object: 7, copied: true)]),
+            .setEntries(
+                task: TaskID(5), start: 0x1000, end: 0x3000, entries: [entry(5, 1..<3, object: 7, copied: true)]),
         ]
         let expected: [UInt8] = [
             1, 2,
@@ -49,7 +50,8 @@ import VMTypes
     @Test(arguments: [1, 2, 3] as [UInt64]) func randomBytesNeverTrap(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let base = CatalogChange.encode([
-            .setEntries(task: TaskID(1), start: 0, end: 1 << 20, entries: (0..<20).map { entry(1, $0..<$0 + 1, object: $0) }),
+            .setEntries(
+                task: TaskID(1), start: 0, end: 1 << 20, entries: (0..<20).map { entry(1, $0..<$0 + 1, object: $0) }),
             .createSnapshot(name: "snapshot", version: Version(70_000), object: ObjectID(1), message: "message"),
             .createTask(id: TaskID(1), name: "task", windowBase: 1 << 44, windowSize: 1 << 36),
         ])

@@ -99,7 +99,8 @@ struct Model: Equatable {
         var past = [Model()]
         var commits: [CatalogCommit] = []
         for now in 1...60 as ClosedRange<UInt64> {
-            let changes = (0..<Int.random(in: 0...5, using: &random)).map { _ in randomChange(now: now, using: &random) }
+            let count = Int.random(in: 0...5, using: &random)
+            let changes = (0..<count).map { _ in randomChange(now: now, using: &random) }
             var model = past[past.count - 1]
             for change in changes { model.perform(change, past: past) }
             past.append(model)
