@@ -1,1 +1,131 @@
-internal import VMTypes
+internal import GRDB
+internal import Synchronization
+public import VMTypes
+
+/// A store's map metadata in SQLite: objects, tasks, map entries, snapshots and the log of commits.
+///
+/// The catalog is derived. The page store's journal decides what is committed; the catalog follows it, by
+/// `apply`, in short transactions, and keeps its own `mark`. A lost catalog is made again by `create` and
+/// by applying what the page store still knows.
+///
+///     try Catalog.create(path: path, storeID: id)
+///     let catalog = try Catalog(path: path, storeID: id)
+///     try catalog.apply([CatalogCommit(version: Version(1), time: now, changes: changes)])
+///     let heap = try catalog.object(named: "heap", at: .infinity)
+///
+/// Objects, tasks and entries are temporal: every read says at which version it looks, and
+/// `Version.infinity` is now.
+///
+/// - Thread safety: calls from any thread, one after another on one connection.
+/// - Crash safety: rollback journal with `synchronous = FULL`; a transaction is there whole or not at all.
+/// - Errors: `StoreError` with the file's path and SQLite's extended code; a file with wrong content is
+///   `.damaged`, never a trap.
+public final class Catalog: Sendable {
+    /// The file.
+    public let path: String
+    /// True where nothing can be changed through this handle.
+    public let readOnly: Bool
+    private let queue: DatabaseQueue
+    /// True until `close`; held during every use of the connection, which must not be used after its end.
+    private let isOpen = Mutex(true)
+
+    /// The format of the catalogs that this build makes: the number of migrations.
+    public static var currentFormat: Int { CatalogSchema.current.format }
+
+    /// Opens the catalog at `path` and, unless `readOnly`, brings an older format up to the current one.
+    ///
+    /// Throws `.noStore` where no file is there, `.mismatchedFiles` where it belongs to another store,
+    /// `.newerFormat` where a later Varve made it, `.readOnly` where it is older and may not be migrated, and
+    /// `.damaged` where it is no whole catalog.
+    public convenience init(path: String, storeID: [UInt8], readOnly: Bool = false) throws(StoreError) {
+        try self.init(path: path, storeID: storeID, readOnly: readOnly, schema: .current)
+    }
+
+    init(path: String, storeID: [UInt8], readOnly: Bool, schema: CatalogSchema) throws(StoreError) {
+        self.path = path
+        self.readOnly = readOnly
+        guard CatalogFile.exists(path) else {
+            throw StoreError(.noStore, "the catalog is missing", advice: StoreError.rebuildAdvice, path: path)
+        }
+        queue = try CatalogFile.open(path, readOnly: readOnly)
+        do throws(StoreError) {
+            try adopt(storeID: storeID, schema: schema)
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    /// The last version applied; zero for a new catalog.
+    public var mark: Version {
+        get throws(StoreError) { try read("read the mark") { try Self.mark(in: $0) } }
+    }
+
+    /// Ends the connection; every later call throws `.wrongState`. Closing again does nothing.
+    public func close() {
+        isOpen.withLock { isOpen in
+            guard isOpen else { return }
+            isOpen = false
+            try? queue.close()
+        }
+    }
+
+    static func mark(in db: Database) throws -> Version {
+        guard let mark = try db.first("SELECT mark FROM store", [], { try $0.version(0) }) else {
+            throw StoreError(.damaged, "the catalog has no mark", advice: StoreError.rebuildAdvice)
+        }
+        return mark
+    }
+
+    /// Reads in one transaction; `doing` completes "could not …".
+    func read<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
+        try use(doing) { try queue.read(body) }
+    }
+
+    /// Writes in one transaction, which an error undoes; `doing` completes "could not …".
+    func write<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
+        try use(doing) { try queue.write(body) }
+    }
+
+    private func use<T: Sendable>(_ doing: String, _ body: () throws -> T) throws(StoreError) -> T {
+        do {
+            return try isOpen.withLock { isOpen in
+                guard isOpen else {
+                    throw StoreError(
+                        .wrongState, "could not \(doing): the catalog is closed", advice: "Open it again", path: path)
+                }
+                return try body()
+            }
+        } catch { throw .catalog(error, doing: doing, path: path) }
+    }
+
+    private func adopt(storeID: [UInt8], schema: CatalogSchema) throws(StoreError) {
+        let found = try read("open the catalog") { db in
+            let format = try schema.format(of: db, path: path)
+            let owner = try db.first("SELECT uuid FROM store", []) { try $0.blob(0) }
+            guard let owner else {
+                throw StoreError(
+                    .damaged, "the catalog names no store", advice: StoreError.rebuildAdvice, path: path)
+            }
+            guard owner == storeID else {
+                throw StoreError(
+                    .mismatchedFiles,
+                    "the catalog belongs to the store \(name(owner)), the page store to \(name(storeID))",
+                    advice: "Put back the catalog that was made with this page store, or run `varve repair`",
+                    path: path)
+            }
+            return format
+        }
+        guard found < schema.format else { return }
+        guard !readOnly else {
+            throw StoreError(
+                .readOnly, "the catalog has format \(found) and must become format \(schema.format)",
+                advice: "Open the store once for writing", path: path)
+        }
+        try use("migrate the catalog to format \(schema.format)") { try schema.migrate(queue) }
+    }
+
+    private func name(_ id: [UInt8]) -> String {
+        id.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+}

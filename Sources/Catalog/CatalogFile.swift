@@ -1,0 +1,68 @@
+internal import GRDB
+internal import Glibc
+internal import VMTypes
+
+/// The catalog's file: how it is opened, and what the system knows about it.
+enum CatalogFile {
+    /// Seconds to wait for another process's lock.
+    static let busyTimeout = 5.0
+
+    static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Opens a connection with the catalog's settings.
+    static func open(_ path: String, readOnly: Bool) throws(StoreError) -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.readonly = readOnly
+        configuration.busyMode = .timeout(busyTimeout)
+        configuration.label = "varve.catalog"
+        configuration.prepareDatabase { db in
+            // A mapped file that is cut short would raise SIGBUS.
+            try db.execute(sql: "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
+            try db.execute(sql: "PRAGMA temp_store = MEMORY")
+            guard !readOnly else { return }
+            try db.execute(sql: "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576")
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+        }
+        do { return try DatabaseQueue(path: path, configuration: configuration) } catch {
+            throw .catalog(error, doing: "open the catalog", path: path)
+        }
+    }
+
+    /// Makes an empty file, and refuses to touch one that is there.
+    static func claim(_ path: String) throws(StoreError) {
+        let file = Glibc.open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o600)
+        guard file >= 0 else {
+            let number = errno
+            if number == EEXIST {
+                throw StoreError(
+                    .storeExists, "a catalog is there already", advice: "Choose another path", path: path)
+            }
+            throw StoreError(
+                number == ENOSPC ? .full : .io, "could not create the catalog",
+                advice: "Check that the folder is there and writable", path: path, errno: number)
+        }
+        Glibc.close(file)
+    }
+
+    /// Makes the file and its folder's entry for it durable.
+    static func sync(_ path: String) throws(StoreError) {
+        let slash = path.lastIndex(of: "/")
+        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        for (target, flags) in [(path, O_RDONLY), (folder, O_RDONLY | O_DIRECTORY)] {
+            let file = Glibc.open(target, flags | O_CLOEXEC)
+            guard file >= 0 else {
+                throw StoreError(.io, "could not open what must be synced", path: target, errno: errno)
+            }
+            defer { Glibc.close(file) }
+            guard fsync(file) == 0 else {
+                throw StoreError(.io, "could not sync", advice: "Check the disk", path: target, errno: errno)
+            }
+        }
+    }
+
+    /// Removes a catalog and its journal, as far as they are there.
+    static func remove(_ path: String) {
+        unlink(path)
+        unlink(path + "-journal")
+    }
+}
