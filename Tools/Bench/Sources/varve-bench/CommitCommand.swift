@@ -31,6 +31,7 @@ struct CommitCommand: ParsableCommand {
         let plan = quick ? CommitPlan.quick : .full
         let pageCounts = try chosenPageCounts(atMost: plan.objectBytes / 4096)
         let launches = try chosenEngines()
+        guard !launches.isEmpty else { throw BenchError("there is no engine to run") }
         let parent = dir ?? ProcessInfo.processInfo.environment["TMPDIR"] ?? "/var/tmp"
         let volume = try Volume(of: parent)
         try checkSpace(of: volume, for: launches.count, plan)
