@@ -12,8 +12,7 @@ struct EngineCommand: ParsableCommand {
 
     func run() throws {
         guard let make = SwiftEngines.all[name] else { throw ValidationError("no engine is called \(name)") }
-        let status = EngineHost(name: name, make: make)
-            .serve(directory: directory, objectBytes: objectBytes, seed: seed)
+        let status = EngineHost(make: make).serve(directory: directory, objectBytes: objectBytes, seed: seed)
         throw ExitCode(status)
     }
 }

@@ -2,12 +2,10 @@ import CPeer
 
 /// Lets the C protocol loop drive an engine written in Swift.
 final class EngineHost {
-    private let name: String
     private let make: MakeCommitEngine
     private var engine: (any CommitEngine)?
 
-    init(name: String, make: @escaping MakeCommitEngine) {
-        self.name = name
+    init(make: @escaping MakeCommitEngine) {
         self.make = make
     }
 
@@ -32,7 +30,7 @@ final class EngineHost {
     }
 
     private func prepare(_ directory: String, pageCount: Int) {
-        orFail {
+        orFail("prepare") {
             engine = try make(directory, pageCount) { bytes in
                 peer_fill(bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
             }
@@ -40,14 +38,14 @@ final class EngineHost {
     }
 
     private func commit(pages: UnsafeBufferPointer<UInt32>, contents: UnsafeRawBufferPointer) {
-        orFail { try engine!.commit(pages: pages, contents: contents) }
+        orFail("commit") { try engine!.commit(pages: pages, contents: contents) }
     }
 
     private func finish() {
-        orFail { try engine!.finish() }
+        orFail("finish") { try engine!.finish() }
     }
 
-    private func orFail(_ body: () throws -> Void) {
-        do { try body() } catch { peer_fail_message(name, "\(error)") }
+    private func orFail(_ step: String, _ body: () throws -> Void) {
+        do { try body() } catch { peer_fail_message(step, "\(error)") }
     }
 }
