@@ -87,11 +87,13 @@ struct CommitCommand: ParsableCommand {
         let needed = UInt64(engineCount * objectsPerEngine * plan.objectBytes)
         guard volume.freeBytes >= needed else {
             throw BenchError(
-                "the engines' data may take \(needed >> 20) MiB and \(volume.source) has \(volume.freeBytes >> 20) free;"
-                    + " choose another folder with --dir, fewer --engines, or --quick")
+                """
+                the engines' data may take \(needed >> 20) MiB and \(volume.source) has \(volume.freeBytes >> 20) free; \
+                choose another folder with --dir, fewer --engines, or --quick
+                """)
         }
         if volume.fileSystem == "tmpfs" {
-            StandardError.print("tmpfs keeps nothing: these numbers say nothing about durability; choose a --dir on a disk")
+            StandardError.print("tmpfs keeps nothing, so these numbers mean nothing: choose a --dir on a disk")
         }
     }
 }

@@ -13,6 +13,7 @@ protocol CommitEngine: AnyObject {
 
 /// Makes an object of `pageCount` pages in the folder `directory`, every page filled by `fill` (any whole number
 /// of pages at a time), and leaves it durable, mapped and resident.
-typealias MakeCommitEngine = @Sendable (
-    _ directory: String, _ pageCount: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void
-) throws -> any CommitEngine
+typealias MakeCommitEngine =
+    @Sendable (
+        _ directory: String, _ pageCount: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void
+    ) throws -> any CommitEngine

@@ -4,23 +4,23 @@ import Foundation
 struct JSONReport: CommitReport {
     private struct Head: Encodable {
         let machine: Machine
-        let object_bytes: Int
+        let objectBytes: Int
     }
 
     private struct Row: Encodable {
         let engine: String
         let k: Int
         let commits: Int
-        let median_us: Double
-        let p99_us: Double
-        let mean_us: Double
-        let bytes_per_commit: Double?
-        let process_bytes_per_commit: Double
-        let ratio_to_pwrite: Double?
+        let medianUs: Double
+        let p99Us: Double
+        let meanUs: Double
+        let bytesPerCommit: Double?
+        let processBytesPerCommit: Double
+        let ratioToPwrite: Double?
     }
 
     func begin(machine: Machine, objectBytes: Int) {
-        line(Head(machine: machine, object_bytes: objectBytes))
+        line(Head(machine: machine, objectBytes: objectBytes))
     }
 
     func progress(_ text: String) {
@@ -32,16 +32,17 @@ struct JSONReport: CommitReport {
         for (engine, sample) in samples {
             line(
                 Row(
-                    engine: engine, k: pages, commits: sample.commits, median_us: sample.median, p99_us: sample.p99,
-                    mean_us: sample.mean, bytes_per_commit: sample.deviceBytesPerCommit,
-                    process_bytes_per_commit: sample.processBytesPerCommit,
-                    ratio_to_pwrite: ratio(sample, in: samples)))
+                    engine: engine, k: pages, commits: sample.commits, medianUs: sample.median, p99Us: sample.p99,
+                    meanUs: sample.mean, bytesPerCommit: sample.deviceBytesPerCommit,
+                    processBytesPerCommit: sample.processBytesPerCommit,
+                    ratioToPwrite: ratio(sample, in: samples)))
         }
         fflush(nil)
     }
 
     private func line(_ value: some Encodable) {
         let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         if let data = try? encoder.encode(value) { print(String(decoding: data, as: UTF8.self)) }
     }

@@ -20,13 +20,4 @@ struct Machine: Encodable {
         source = volume.source
         date = Date.now.formatted(.iso8601)
     }
-
-    enum CodingKeys: String, CodingKey {
-        case kernel
-        case processors
-        case busyProcessors = "busy_processors"
-        case fileSystem = "file_system"
-        case source
-        case date
-    }
 }
