@@ -13,7 +13,7 @@ struct CommitPlan {
     static let quick = CommitPlan(
         objectBytes: 256 << 20, rounds: 3, fewestRounds: 0, secondsPerBatch: 0.15, mostCommitsPerBatch: 500)
     static let full = CommitPlan(
-        objectBytes: 1 << 30, rounds: 8, fewestRounds: 3, secondsPerBatch: 0.75, mostCommitsPerBatch: 4000)
+        objectBytes: 1 << 30, rounds: 6, fewestRounds: 3, secondsPerBatch: 0.75, mostCommitsPerBatch: 4000)
 
     /// The commits in a batch of an engine whose commits take `seconds` each.
     func commits(each seconds: Double) -> Int {
