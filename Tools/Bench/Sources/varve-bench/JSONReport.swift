@@ -1,0 +1,49 @@
+import Foundation
+
+/// A line of JSON for the machine, then one for each engine and number of pages.
+struct JSONReport: CommitReport {
+    private struct Head: Encodable {
+        let machine: Machine
+        let objectBytes: Int
+    }
+
+    private struct Row: Encodable {
+        let engine: String
+        let k: Int
+        let commits: Int
+        let medianUs: Double
+        let p99Us: Double
+        let meanUs: Double
+        let bytesPerCommit: Double?
+        let processBytesPerCommit: Double
+        let ratioToPwrite: Double?
+    }
+
+    func begin(machine: Machine, objectBytes: Int) {
+        line(Head(machine: machine, objectBytes: objectBytes))
+    }
+
+    func progress(_ text: String) {
+        StandardError.progress(text)
+    }
+
+    func measured(pages: Int, _ samples: [(engine: String, sample: CommitSample)]) {
+        StandardError.progress("")
+        for (engine, sample) in samples {
+            line(
+                Row(
+                    engine: engine, k: pages, commits: sample.commits, medianUs: sample.median, p99Us: sample.p99,
+                    meanUs: sample.mean, bytesPerCommit: sample.deviceBytesPerCommit,
+                    processBytesPerCommit: sample.processBytesPerCommit,
+                    ratioToPwrite: ratio(sample, in: samples)))
+        }
+        fflush(nil)
+    }
+
+    private func line(_ value: some Encodable) {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        if let data = try? encoder.encode(value) { print(String(decoding: data, as: UTF8.self)) }
+    }
+}

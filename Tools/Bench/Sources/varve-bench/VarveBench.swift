@@ -1,0 +1,9 @@
+import ArgumentParser
+
+@main
+struct VarveBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "varve-bench",
+        abstract: "Measure Varve beside other ways to make memory durable.",
+        subcommands: [CommitCommand.self, EngineCommand.self])
+}
