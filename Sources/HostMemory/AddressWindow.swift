@@ -53,7 +53,7 @@ public final class AddressWindow: Sendable {
         return offset <= UInt64(self.byteCount) && UInt64(byteCount) <= UInt64(self.byteCount) - offset
     }
 
-    /// Makes a range a bare reservation again, whatever is mapped there.
+    /// Makes a range a bare reservation again. An `ExclusiveMapping` there is unmapped first, by `unmap`.
     public func clear(address: UInt64, byteCount: Int) throws(StoreError) {
         guard !released.load(ordering: .acquiring), hm_is_forked_child() == 0 else {
             throw StoreError(.wrongState, "The window at \(hexadecimal(base)) is no longer reserved")

@@ -8,8 +8,8 @@ extension ExclusiveMapping {
     ///
     /// - Throws: `.readOnly` for write access to a read-only mapping; `.full` at the host's limit of mappings.
     public func protect(_ pages: PageRange, _ protection: Protection) throws(StoreError) {
-        guard pages.count >= 0, pages.intersection(self.pages) == pages || pages.count == 0 else {
-            throw StoreError(.invalid, "\(pages) are not within the mapped \(self.pages)")
+        guard pages.isWithin(self.pages) else {
+            throw StoreError(.invalid, "\(pages.text) are not within the mapped \(self.pages)")
         }
         guard protection.isWellFormed else { throw StoreError(.invalid, "\(protection.rawValue) is no protection") }
         if protection.contains(.write), !writable {

@@ -48,7 +48,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
         try Userfault.refuseInForkedChild()
         guard address % UInt64(Page.size) == 0, address != 0, pages.count > 0, pages.start >= 0,
             pages.count < 1 << 35, pages.start < 1 << 50, address < 1 << 47
-        else { throw StoreError(.invalid, "\(pages) can't be mapped at \(hexadecimal(address))") }
+        else { throw StoreError(.invalid, "\(pages.text) can't be mapped at \(hexadecimal(address))") }
         try Self.checkHost(writable ? tracking : nil, demandFill)
 
         let runs = try provider.checkedRuns(in: pages)
@@ -161,8 +161,8 @@ public final class ExclusiveMapping: @unchecked Sendable {
 
     /// Refuses pages that are not mapped, or lie beyond the object's end.
     func checkLive(_ range: PageRange) throws(StoreError) {
-        guard range.count >= 0, range.start >= plan.live.start, range.start <= plan.live.end,
-            range.count <= plan.live.end - range.start
-        else { throw StoreError(.invalid, "\(range) are not within the mapped \(plan.live)") }
+        guard range.isWithin(plan.live) else {
+            throw StoreError(.invalid, "\(range.text) are not within the mapped \(plan.live)")
+        }
     }
 }

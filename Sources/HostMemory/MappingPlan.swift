@@ -60,6 +60,10 @@ struct MappingPlan: Sendable {
                 }
                 if offset % Page.size != 0 || pages.count < minimum { kind = .fill }
             }
+            while kind == .zero, index < runs.count, runs[index].kind == .zero {
+                pages.count += runs[index].pages.count
+                index += 1
+            }
             switch kind {
             case .beyondEnd:
                 settle(&hasBytes)

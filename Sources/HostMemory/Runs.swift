@@ -13,6 +13,14 @@ extension [PageRange] {
 }
 
 extension PageRange {
+    /// Whether all of it lies in `other`; never overflows, unlike `end`.
+    func isWithin(_ other: PageRange) -> Bool {
+        count >= 0 && start >= other.start && start <= other.end && count <= other.end - start
+    }
+
+    /// For messages on ranges that may be malformed.
+    var text: String { "\(count) pages from page \(start)" }
+
     func intersection(_ other: PageRange) -> PageRange {
         let low = Swift.max(start, other.start), high = Swift.min(end, other.end)
         return PageRange(start: low, count: Swift.max(0, high - low))

@@ -21,14 +21,17 @@ extension SystemCall {
     ) throws(StoreError) {
         let byteCount = pages << Page.shift
         var done = 0
+        // One call can't cross kernel mappings, which protections cut: then page by page.
+        var most = byteCount
         while done < byteCount {
             var copied: Int64 = 0
             let result = hm_uffd_copy(
-                hm_uffd(), address + UInt64(done), source + done, UInt64(byteCount - done), armed ? 1 : 0, &copied)
+                hm_uffd(), address + UInt64(done), source + done, UInt64(min(most, byteCount - done)), armed ? 1 : 0, &copied)
             done += Int(copied)
             switch result {
             case 0, -EAGAIN: continue
             case -EEXIST: if copied == 0 { done += Page.size }
+            case -ENOENT where most > Page.size: most = Page.size
             default: throw error("UFFDIO_COPY", errno: -result)
             }
         }

@@ -68,7 +68,7 @@ struct RandomTests {
         let mapping = fixture.mapping
         var copy = (0..<count).map { fixture.provider.bytes($0) }
         let writers = RacingWriters(mapping: mapping, pageCount: count)
-        writers.start(threads: 3, stores: 60_000)
+        writers.start(threads: 3, stores: mode.tracking == .signal ? 8_000 : 40_000)
         var rounds = 0
         var runs: [PageRange] = []
         while true {

@@ -37,8 +37,9 @@ struct WindowTests {
         await #expect(processExitsWith: .signal(SIGSEGV)) {
             guardChild()
             let fixture = try Fixture(FakeProvider(("z", 20)), Mode(tracking: .signal, demandFill: false))
+            fixture.store(1, 2)
+            fixture.mapping.unmap()
             try fixture.window.clear(address: fixture.window.base, byteCount: 5 << Page.shift)
-            fixture.store(1, 6)
             fixture.store(1, 2)
         }
     }
