@@ -6,10 +6,10 @@ internal import VMTypes
 /// Tracking by the kernel's asynchronous write protection.
 ///
 /// Nothing is armed when memory is mapped: that would cost page tables for all of it. A page table that does not
-/// exist holds no store, and the scan passes over it. When a table is first seen, what cannot hold a store in it
-/// (absent pages, zero pages, pages of the file) is armed, atomically with the look; what is left unarmed has been
-/// stored to, or was swapped out unseen. From then on the table is *armed* and the fast scan is exact. A table
-/// that comes into being between the two is reported with all its pages, once: too much, never too little.
+/// exist holds no store, and is left alone. When a table is first seen with a page in it, what cannot hold a store
+/// there (absent pages, zero pages, pages of the file) is armed, atomically with the look; what is left unarmed has
+/// been stored to, or was swapped out unseen. From then on the table is *armed* and the kernel's fast scan is exact;
+/// only armed tables are scanned. A store into a table that is touched after the look is found by the next call.
 final class AsyncTracker: DirtyTracker {
     /// Bytes that one page table maps.
     private static let tableShift: UInt64 = 21
@@ -66,12 +66,12 @@ final class AsyncTracker: DirtyTracker {
         }
     }
 
-    /// Arms the tables that have come into being since the last call.
+    /// Arms the tables that were touched since the last call.
     private func armNewTables() throws(StoreError) {
         guard unarmedCount > 0 else { return }
         touched.removeAll(keepingCapacity: true)
         try forEachTableRun(armed: false) { tables throws(StoreError) in
-            try self.scanner.scan(self.addresses(tables), .written) { found in
+            try self.scanner.scan(self.addresses(tables), .existing) { found in
                 let start = Int(found.lowerBound >> Self.tableShift) - self.firstTable
                 let end = Int((found.upperBound - 1) >> Self.tableShift) - self.firstTable + 1
                 if let last = self.touched.indices.last, self.touched[last].upperBound >= start {

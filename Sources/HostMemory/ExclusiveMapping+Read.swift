@@ -4,7 +4,8 @@ public import VMTypes
 extension ExclusiveMapping {
     /// Copies whole pages out of memory, also where their protection forbids loads.
     ///
-    /// - Throws: `.io` where a page can't be read; see `lastFillError`.
+    /// Pages that were stored to are always in memory. Copying an absent page fills it, and raises SIGBUS as any
+    /// load does where it can't be filled.
     public func copyOut(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError) {
         try checkLive(range)
         try whileMapped { () throws(StoreError) in

@@ -56,6 +56,8 @@ final class SignalTracker: DirtyTracker {
     func stop() {
         guard isRunning else { return }
         isRunning = false
+        // A forked child's registry is dead, and its lock may be held for ever.
+        guard hm_is_forked_child() == 0 else { return }
         hm_track_remove(tracked)
     }
 

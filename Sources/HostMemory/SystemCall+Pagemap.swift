@@ -33,6 +33,9 @@ struct PagemapScanner: ~Copyable {
         static let armClean = Query(
             flags: HM_SCAN_CHECK | HM_SCAN_PROTECT, inverted: HM_PAGE_SWAPPED | HM_PAGE_PRESENT,
             all: HM_PAGE_SWAPPED, any: HM_PAGE_PRESENT | HM_PAGE_FILE | HM_PAGE_ZERO)
+        /// Pages that exist, as one kind: the page tables that were touched. A page table that does not exist
+        /// would read as written, in full.
+        static let existing = Query(flags: HM_SCAN_CHECK, any: HM_PAGE_PRESENT | HM_PAGE_SWAPPED)
         /// Pages that are in memory.
         static let present = Query(all: HM_PAGE_PRESENT, returned: HM_PAGE_PRESENT)
     }
