@@ -6,7 +6,8 @@ public import VMTypes
 /// A reserved range of addresses, in which mappings are placed.
 ///
 /// The reservation takes no memory; an access to a part without a mapping raises SIGSEGV. Thread-safe. The
-/// owner releases it, after the mappings in it; an abandoned window is released with its last reference.
+/// owner unmaps the mappings in it before it goes: their `unmap` would hit whoever got the addresses since. An
+/// abandoned window is released with its last reference.
 public final class AddressWindow: Sendable {
     /// The first address.
     public let base: UInt64

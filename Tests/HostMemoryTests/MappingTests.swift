@@ -134,6 +134,7 @@ struct MappingTests {
         try again.takeDirty(into: &runs)
         #expect(runs.isEmpty)
         #expect(again.pointer(toPage: 120).load(fromByteOffset: 100, as: UInt8.self) == FakeProvider.pattern(120)[100])
+        again.unmap()
     }
 
     @Test("ranges outside are refused", arguments: Mode.all)

@@ -53,6 +53,7 @@ struct MeasureTests {
         let first = try milliseconds { try mapping.takeDirty(into: &runs) }
         let second = try milliseconds { try mapping.takeDirty(into: &runs) }
         print("measure [\(mode)]: 512 demand faults \(faults) ms (sum \(sum)); first take \(first) ms (\(runs.count) runs), next \(second) ms")
+        mapping.unmap()
     }
 
     @Test("commits of one page in 1 GiB resident", arguments: DirtyTracking.allCases)

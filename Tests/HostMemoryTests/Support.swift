@@ -18,8 +18,8 @@ struct Mode: Sendable, CustomStringConvertible {
     }
 }
 
-/// A mapping in a window of its own.
-struct Fixture {
+/// A mapping in a window of its own. The mapping goes first: its addresses are the window's.
+final class Fixture {
     let window: AddressWindow
     let provider: FakeProvider
     let mapping: ExclusiveMapping
@@ -32,6 +32,11 @@ struct Fixture {
             address: window.base + UInt64(offset << Page.shift), pages: PageRange(start: 0, count: count),
             provider: provider, writable: writable, tracking: mode.tracking, demandFill: mode.demandFill,
             minimumRun: minimumRun)
+    }
+
+    deinit {
+        mapping.unmap()
+        window.release()
     }
 
     func bytes(_ page: Int) -> [UInt8] {
