@@ -119,7 +119,12 @@ final class CommitRequest: @unchecked Sendable {
     }
 
     private func changesSize(_ object: ObjectID) -> Bool {
-        operations.contains { if case .resizeObject(object, _) = $0 { true } else { false } }
+        operations.contains {
+            switch $0 {
+            case .resizeObject(object, _), .createObject(object, _, _, _): true
+            default: false
+            }
+        }
     }
 
     var isEmpty: Bool { layers.isEmpty && operations.isEmpty }
