@@ -23,7 +23,7 @@ extension PageStore {
     public func reclaim(dryRun: Bool = false) throws(StoreError) -> ReclaimReport {
         try requireWriter()
         if !dryRun { try settle() }
-        return try exclusively { () throws(StoreError) in
+        return try rearranging(.merging) { () throws(StoreError) in
             var report = ReclaimReport()
             try merge(deadShare: 0, dryRun: dryRun, &report)
             try bury(dryRun: dryRun, &report)
@@ -35,7 +35,7 @@ extension PageStore {
     public func optimize(_ object: ObjectID) throws(StoreError) -> ReclaimReport {
         try requireWriter()
         try settle()
-        return try exclusively { () throws(StoreError) in
+        return try rearranging(.merging) { () throws(StoreError) in
             var report = ReclaimReport()
             guard let mine = try liveness()[object] else { return report }
             for group in mine.groups().live where group.count > 1 { try mergeGroup(mine, group, &report) }
@@ -47,7 +47,7 @@ extension PageStore {
     /// Merges where half of what it would read is dead: space stays below twice what lives, and writing below about twice
     /// what was committed.
     func mergeWhereWorthwhile() throws(StoreError) {
-        try exclusively { () throws(StoreError) in
+        try rearranging(.merging) { () throws(StoreError) in
             var report = ReclaimReport()
             try merge(deadShare: 0.5, dryRun: false, &report)
             try bury(dryRun: false, &report)
@@ -57,10 +57,10 @@ extension PageStore {
     private func merge(deadShare: Double, dryRun: Bool, _ report: inout ReclaimReport) throws(StoreError) {
         for mine in try liveness().values.sorted(by: { $0.object < $1.object }) {
             let (live, dead) = mine.groups()
-            if !dead.isEmpty {
-                report.layersDropped += dead.count
-                for index in dead { report.bytesFreed += Int(mine.rows[index].row.pageCount) * Page.size }
-                if !dryRun { try drop(mine.object, dead.map { mine.rows[$0] }) }
+            for group in dead where group.count > 1 || !mine.rows[group[0]].row.isGap {
+                report.layersDropped += group.count { !mine.rows[$0].row.isGap }
+                for index in group { report.bytesFreed += Int(mine.rows[index].row.pageCount) * Page.size }
+                if !dryRun { try drop(mine.object, group.map { mine.rows[$0] }) }
             }
             for group in live where group.count > 1 {
                 let total = group.reduce(0) { $0 + Int(mine.rows[$1].row.pageCount) }
@@ -71,7 +71,7 @@ extension PageStore {
                 report.layersMerged += group.count
                 if !dryRun { try mergeGroup(mine, group, &report, counted: true) }
             }
-            if mine.rows.count == dead.count, mine.views.isEmpty, !dryRun { try forget(mine.object) }
+            if live.isEmpty, mine.views.isEmpty, !dryRun { try forget(mine.object) }
         }
     }
 
@@ -136,6 +136,7 @@ extension PageStore {
             floorPage: rows.map(\.row.floorPage).min() ?? .max, partCount: parts, pageCount: UInt32(pages.count),
             time: newest.row.time)
         let epoch = try lmdb.write { (t) throws(StoreError) in
+            try saveCounters(t)
             let epoch = try nextEpoch(t)
             for old in rows { try takeOut(mine.object, old, epoch, t) }
             try putChained(.versions, Key(mine.object.rawValue, newest.version.rawValue), row, object: mine.object, t)
@@ -160,7 +161,7 @@ extension PageStore {
         header.encode(to: value.baseAddress!)
         var moves: [Relocation] = []
         var destination = value.baseAddress! + LayerPart.headerSize
-        var filePage = LMDB.filePage(of: UnsafeRawBufferPointer(value)) + 1
+        var filePage = try t.filePage(of: UnsafeRawBufferPointer(value)) + 1
         for (entry, place) in pages where !entry.isZero {
             try readPlace(place, into: UnsafeMutableRawBufferPointer(start: destination, count: Page.size))
             guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
@@ -199,8 +200,15 @@ extension PageStore {
         let epoch = try lmdb.write { (t) throws(StoreError) in
             let epoch = try nextEpoch(t)
             for row in rows { try takeOut(object, row, epoch, t) }
+            // States that had these layers are gone: the gap says so to whoever asks for one.
+            let last = rows.last!
+            let gap = VersionRow(
+                record: 0, first: rows.map(\.row.first).min()!, size: 0, floorPage: .max, partCount: 0, pageCount: 0,
+                time: last.row.time)
+            try putChained(.versions, Key(object.rawValue, last.version.rawValue), gap, object: object, t)
             return epoch
         }
+        Failpoint.pass("merge.dropped")
         state.withLock { $0.epoch = epoch }
     }
 
@@ -210,6 +218,12 @@ extension PageStore {
         guard let info, !info.isLive, info.died <= settledVersion else { return }
         try lmdb.write { (t) throws(StoreError) in
             for version in try Metadata.lineage(of: object, t).keys { try t.delete(.lineage, Key(object.rawValue, version.rawValue)) }
+            var gaps: [UInt64] = []
+            try t.forEach(.versions, from: Key(object.rawValue, 0), prefix: 8) { (key, _) throws(StoreError) in
+                if let version = Key.field(key, 8) { gaps.append(version) }
+                return true
+            }
+            for version in gaps { try t.delete(.versions, Key(object.rawValue, version)) }
             try t.delete(.chains, Key(object.rawValue))
             try t.delete(.objects, Key(object.rawValue))
         }
@@ -221,7 +235,8 @@ extension PageStore {
         let leases = try leases.all()
         var graves: [(key: Key, record: Key)] = []
         try lmdb.read { (t) throws(StoreError) in
-            try t.forEach(.graveyard, from: Key(1)) { (key, _) throws(StoreError) in
+            try t.forEach(.graveyard, from: Key(1)) { (key, value) throws(StoreError) in
+                _ = try GraveRow.decode(value, key: key)
                 guard let epoch = Key.field(key, 0), let object = Key.field(key, 8), let record = Key.field(key, 16),
                     let part = Key.part(key, 24)
                 else { return true }

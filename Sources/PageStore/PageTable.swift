@@ -101,10 +101,13 @@ final class PageTable: @unchecked Sendable {
     let object: ObjectID
     /// `.infinity` for the head.
     let version: Version
+    /// Some of its layers were in the journal when it was made.
+    let hasYoungPages: Bool
     private let mutex = Mutex(())
     private var storage: Storage
 
-    init(object: ObjectID, version: Version, sources: Set<ObjectID>, storage: consuming Storage) {
+    init(object: ObjectID, version: Version, sources: Set<ObjectID>, hasYoungPages: Bool, storage: consuming Storage) {
+        self.hasYoungPages = hasYoungPages
         self.object = object
         self.version = version
         self.sources = sources
