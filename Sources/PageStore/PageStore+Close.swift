@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 public import VMTypes
 
 extension PageStore {
@@ -16,7 +17,7 @@ extension PageStore {
             leases.unlockWriter()
         }
         if let failure = state.withLock({ $0.failure }) { throw failure }
-        guard state.withLock({ $0.markedDirty }) else { return }
+        guard state.withLock({ $0.markedDirty }) || !recovery.wasClean else { return }
         try settle()
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
@@ -66,4 +67,20 @@ extension PageStore {
         let (used, free) = try lmdb.usage()
         return (used, free, state.withLock { Int($0.head - $0.tail) })
     }
+}
+
+extension PageStore {
+    /// Ends this process's use of the store as a crash would, for tests: nothing is flushed, settled or marked.
+    ///
+    /// `body` runs when nothing moves any more, with the files as the crash leaves them.
+    func abandon<Failure: Error>(_ body: () throws(Failure) -> Void) throws(Failure) {
+        stopSettler()
+        settling._unsafeLock()
+        defer { settling._unsafeUnlock() }
+        lmdb.close()
+        leases.unlockWriter()
+        try body()
+    }
+
+    func abandon() { abandon {} }
 }
