@@ -13,7 +13,7 @@ private struct FoldedLayer {
     var time: Int64
     /// Not 0: the pages are in the page store already.
     var record: UInt64
-    var pages: [UInt32: (entry: PageEntry, place: Place)] = [:]
+    let fold = LayerFold()
 }
 
 extension PageStore {
@@ -95,6 +95,7 @@ extension PageStore {
             state.settled = last.version
             state.tail = last.header.position + last.header.length
             state.settleFailure = nil
+            state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
         }
         state.wake()
         return true
@@ -125,9 +126,9 @@ extension PageStore {
                 current.size = layer.size
                 if layer.floorPage != .max {
                     current.floorPage = min(current.floorPage, layer.floorPage)
-                    current.pages = current.pages.filter { $0.key < layer.floorPage }
+                    current.fold.clear(from: layer.floorPage)
                 }
-                for (entry, place) in zip(layer.entries, layer.places) { current.pages[entry.page] = (entry, place) }
+                for index in layer.entries.indices { current.fold.add(layer.entries[index], layer.places[index]) }
                 open[layer.object] = current
             }
         }
@@ -206,7 +207,7 @@ extension PageStore {
 
     /// Refuses before LMDB would meet a full disk: its transaction and a reserve must fit.
     private func checkSpace(for folded: [FoldedLayer]) throws(StoreError) {
-        let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.pages.count : 0) }
+        let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.fold.count : 0) }
         try checkSpace(pages * Page.size * 5 / 4 + (1 << 20))
     }
 
@@ -225,7 +226,7 @@ extension PageStore {
     /// Writes one layer's record and its version row; says where its pages went.
     private func settle(_ layer: FoldedLayer, _ bytes: RingBytes, _ t: LMDB.Transaction) throws(StoreError) -> [Relocation] {
         var moves: [Relocation] = []
-        let pages = layer.pages.values.sorted { $0.entry.page < $1.entry.page }
+        let pages = layer.fold.pages()
         var record = layer.record
         var partCount = 0
         if record == 0 {

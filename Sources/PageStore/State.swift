@@ -56,6 +56,8 @@ struct State {
     var wantsSettling = false
     /// What is moving layers now: it decided beforehand which states it keeps.
     var rearranging: Rearrangement?
+    /// Pages settled since merging was last considered.
+    var unmergedPages = 0
     var closing = false
     var settlerEnded = true
 
