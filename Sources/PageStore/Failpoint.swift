@@ -20,6 +20,14 @@ public enum Failpoint {
         private static let calls = Atomic<Int>(0)
     #endif
 
+    /// Every step that `pass` names.
+    static let names = [
+        "journal.written", "journal.flushed", "journal.published", "settle.begin", "settle.layer", "settle.committed",
+        "settle.published", "lmdb.commit", "lmdb.committed", "merge.part", "merge.committed", "merge.dropped",
+        "merge.forgotten", "reclaim.buried", "stage.committed", "recovery.synced", "recovery.rewrite", "recovery.rewritten",
+        "recovery.orphans", "close.settled", "close.marked",
+    ]
+
     /// A step of an operation that a crash may separate from the next.
     @inline(__always)
     static func pass(_ name: StaticString) {

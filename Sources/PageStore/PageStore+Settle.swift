@@ -97,6 +97,7 @@ extension PageStore {
             state.settleFailure = nil
         }
         state.wake()
+        Failpoint.pass("settle.published")
         return true
     }
 
