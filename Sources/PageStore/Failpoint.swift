@@ -53,6 +53,9 @@ public enum Failpoint {
     }
 
     #if DEBUG
+        /// System calls since `fail` was last called.
+        static var callsMade: Int { calls.load(ordering: .relaxed) }
+
         /// Makes the `n`-th system call of the page store from now (and all later ones, where `forever`) fail with `error`.
         /// `n` = 0 ends it. Returns how many calls were made since the last call of this function.
         @discardableResult
