@@ -17,6 +17,14 @@ public struct Finding: Hashable, Sendable, CustomStringConvertible {
     public var object: ObjectID?
     public var pages: PageRange?
 
+    public init(severity: Severity, place: String, message: String, object: ObjectID? = nil, pages: PageRange? = nil) {
+        self.severity = severity
+        self.place = place
+        self.message = message
+        self.object = object
+        self.pages = pages
+    }
+
     public var description: String { "\(severity.rawValue): \(place): \(message)" }
 }
 
