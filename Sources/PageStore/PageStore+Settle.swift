@@ -209,6 +209,8 @@ extension PageStore {
     /// Refuses before LMDB would meet a full disk: its transaction and a reserve must fit.
     private func checkSpace(for folded: [FoldedLayer]) throws(StoreError) {
         let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.fold.count : 0) }
+        // Names, deletions and the like fit what the reserve keeps free: a full disk must not forbid them.
+        if pages == 0 { return }
         try checkSpace(pages * Page.size * 5 / 4 + (1 << 20))
     }
 

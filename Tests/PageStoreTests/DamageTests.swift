@@ -71,7 +71,7 @@ final class DamageRun {
     private enum Damage: CaseIterable { case flip, liveFlip, zeroPage, zeroSector, truncate, swapPages }
 
     func sweep() throws -> [String] {
-        let trials = Budget.of(quick: 200, default: 1500, full: 6000)
+        let trials = Budget.of(quick: 200, default: 500, full: 2000)
         let seed = ProcessInfo.processInfo.environment["VARVE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max / 2)
         var problems: [String] = []
         for index in 0..<trials where problems.count < 6 {
