@@ -44,7 +44,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
-        .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes"], swiftSettings: strict),
+        .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"], swiftSettings: strict),
         .target(
             name: "VarveCommands",
             dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],

@@ -25,7 +25,7 @@ public final class Catalog: Sendable {
     public let path: String
     /// True where nothing can be changed through this handle.
     public let readOnly: Bool
-    private let queue: DatabaseQueue
+    let queue: DatabaseQueue
     /// True until `close`; held during every use of the connection, which must not be used after its end.
     private let isOpen = Mutex(true)
 
@@ -87,7 +87,8 @@ public final class Catalog: Sendable {
         try use(doing) { try queue.write(body) }
     }
 
-    private func use<T: Sendable>(_ doing: String, _ body: () throws -> T) throws(StoreError) -> T {
+    /// Runs `body` while the connection is open; what it throws says what was being done.
+    func use<T: Sendable>(_ doing: String, _ body: () throws -> T) throws(StoreError) -> T {
         do {
             return try isOpen.withLock { isOpen in
                 guard isOpen else {

@@ -27,6 +27,14 @@ public struct SnapshotInfo: Hashable, Sendable {
     /// Nanoseconds since 1970.
     public var time: Int64
     public var message: String
+
+    public init(name: String, version: Version, object: ObjectID?, time: Int64, message: String) {
+        self.name = name
+        self.version = version
+        self.object = object
+        self.time = time
+        self.message = message
+    }
 }
 
 /// One commit as the outbox and the journal tell it.

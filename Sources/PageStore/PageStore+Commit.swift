@@ -24,7 +24,7 @@ extension PageStore {
         try validate(inputs)
         let pages = inputs.reduce(0) { $0 + $1.pageCount }
         let operationBytes = StoreOperation.encode(operations).count
-        if CommitRequest.bound(pages: pages, layers: inputs.count, operationBytes: operationBytes) > journal.maximumRecord {
+        if CommitRequest.bound(pages: pages, layers: inputs.count + operations.count, operationBytes: operationBytes) > journal.maximumRecord {
             return try commitLarge(inputs, staged: staged, operations: operations, durability: durability)
         }
         let request = spareRequests.withLock { $0.popLast() } ?? CommitRequest(capacity: 64 << 10)

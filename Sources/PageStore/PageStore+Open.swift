@@ -32,7 +32,9 @@ extension PageStore {
             }
         }
         let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)
-        try LMDBFile.check(pages)
+        // A writer at work reuses pages under the check; it made its own when it opened the store.
+        let isQuiet = access == .write ? true : try leases.writer() == nil
+        if isQuiet { try LMDBFile.check(pages) }
         let journal = try Journal(path: folder + "/" + StoreFile.journal, readOnly: access == .read)
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: access == .read)
         let meta = try readMeta(lmdb)

@@ -1,1 +1,5 @@
+@_exported import AddressMap
+@_exported import HostMemory
+@_exported import PageStore
+@_exported import VMTypes
 @_exported import VirtualMemory

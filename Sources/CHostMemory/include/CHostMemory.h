@@ -1,0 +1,96 @@
+// The system interfaces that Swift can't reach by itself: ioctls, and a signal handler.
+//
+// Calls return a count or 0, or a negated errno. Structures and numbers that the distribution's headers
+// may lack are defined here; whether the kernel knows them is found out at run time.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- userfaultfd ---------------------------------------------------------------------------------------
+
+#define HM_FEATURE_PAGEFAULT_WP (1ULL << 0)
+#define HM_FEATURE_WP_UNPOPULATED (1ULL << 13)
+#define HM_FEATURE_POISON (1ULL << 14)
+#define HM_FEATURE_WP_ASYNC (1ULL << 15)
+
+#define HM_REGISTER_MISSING (1ULL << 0)
+#define HM_REGISTER_WP (1ULL << 1)
+
+/// Opens a userfaultfd with those of `wanted` that the kernel has; `*enabled` tells which.
+/// `user_only` leaves out faults taken inside system calls, which needs no privilege.
+int hm_uffd_open(int user_only, uint64_t wanted, uint64_t *enabled);
+int hm_uffd_register(int fd, uint64_t start, uint64_t length, uint64_t mode);
+int hm_uffd_write_protect(int fd, uint64_t start, uint64_t length, int protect);
+/// Copies pages without waking their waiters. `*copied` is the number of bytes placed, also on failure.
+int hm_uffd_copy(int fd, uint64_t to, const void *from, uint64_t length, int protect, int64_t *copied);
+int hm_uffd_poison(int fd, uint64_t start, uint64_t length);
+int hm_uffd_wake(int fd, uint64_t start, uint64_t length);
+/// Waits for the next fault on a page that is missing; 1 where it was another event.
+int hm_uffd_next(int fd, uint64_t *address);
+
+// ---- the page map --------------------------------------------------------------------------------------
+
+#define HM_PAGE_WRITTEN (1ULL << 1)
+#define HM_PAGE_FILE (1ULL << 2)
+#define HM_PAGE_PRESENT (1ULL << 3)
+#define HM_PAGE_SWAPPED (1ULL << 4)
+#define HM_PAGE_ZERO (1ULL << 5)
+
+#define HM_SCAN_PROTECT (1ULL << 0)
+#define HM_SCAN_CHECK (1ULL << 1)
+
+struct hm_region {
+    uint64_t start, end, categories;
+};
+
+/// The kernel's struct pm_scan_arg.
+struct hm_scan {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+/// Runs PAGEMAP_SCAN; returns the number of regions, or a negated errno.
+long hm_pagemap_scan(int fd, struct hm_scan *scan);
+
+/// A memory file without bytes: a mapping of it raises SIGBUS wherever it is touched.
+int hm_empty_memory(void);
+
+// ---- fork ----------------------------------------------------------------------------------------------
+
+/// The process's descriptors, -1 where absent. A forked child's are closed before anything runs in it: they
+/// act on the memory of the process that opened them.
+int hm_uffd(void);
+int hm_pagemap(void);
+/// Makes the descriptors known; returns 0 or a negated errno.
+int hm_keep_descriptors(int uffd, int pagemap);
+/// 1 in a forked child of the process that first used this library.
+int hm_is_forked_child(void);
+
+// ---- dirty tracking by signal --------------------------------------------------------------------------
+
+/// A tracked range of pages. A page may be stored to only while its bit in `dirty` is set; the exception is
+/// the holder of the exclusive lock, while it works.
+struct hm_tracked {
+    uint64_t base;
+    uint64_t page_count;
+    uint64_t *dirty;
+    /// One byte a page: the protection that the page's owner asked for, exclusive-ored with read|write.
+    uint8_t *protection;
+    int32_t handlers;
+    int32_t locked;
+    int32_t openings;
+};
+
+/// Installs the handler once, and the number of openings beyond which whole 2 MiB runs are opened.
+int hm_track_start(int64_t opening_limit);
+/// Adds a range; 0 or a negated errno.
+int hm_track_add(struct hm_tracked *range);
+/// Removes a range; when this returns no handler looks at it.
+void hm_track_remove(struct hm_tracked *range);
+/// Excludes handlers, with this thread's signals blocked so that none of them can fault here.
+/// `saved` keeps at least 128 bytes for `hm_track_unlock`.
+void hm_track_lock(struct hm_tracked *range, void *saved);
+void hm_track_unlock(struct hm_tracked *range, const void *saved);
+/// Forgets the openings counted so far: the lock's holder has closed them.
+void hm_track_closed(struct hm_tracked *range);

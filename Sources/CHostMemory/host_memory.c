@@ -1,1 +1,0 @@
-int varve_host_memory_placeholder;

@@ -1,0 +1,25 @@
+public import VMTypes
+
+extension ExclusiveMapping {
+    /// Appends, in order, the runs of pages stored to since the last call, and re-arms them.
+    ///
+    /// A store that is not ordered before the call is found by this call or by the next. Pages may be reported that
+    /// hold what they held; a page stored to is never left out. Whoever wants bytes copies them after the call.
+    ///
+    /// - Throws: `.io` where the host's calls fail. Runs appended before the throw are re-armed: treat them as dirty.
+    public func takeDirty(into runs: inout [PageRange]) throws(StoreError) {
+        try whileMapped { () throws(StoreError) in try tracker?.take(into: &runs) }
+    }
+
+    /// Appends the same runs without re-arming them.
+    public func peekDirty(into runs: inout [PageRange]) throws(StoreError) {
+        try whileMapped { () throws(StoreError) in try tracker?.peek(into: &runs) }
+    }
+
+    /// Re-arms exactly these pages, without looking: for stores that were declared.
+    public func rearm(_ pages: PageRange) throws(StoreError) {
+        try checkLive(pages)
+        guard pages.count > 0 else { return }
+        try whileMapped { () throws(StoreError) in try tracker?.rearm(pages) }
+    }
+}

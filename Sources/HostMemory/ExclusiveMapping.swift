@@ -1,0 +1,168 @@
+internal import CHostMemory
+internal import Glibc
+internal import Synchronization
+public import VMTypes
+
+/// Pages of one object in this process's memory, mapped once, with the pages that were stored to found on demand.
+///
+/// Committed bytes come from a `PageProvider`: long runs of its file are mapped privately, never-written pages are
+/// zero-fill, and all else is filled when touched (`demandFill`) or copied when mapped. Stores stay in this
+/// process. A forked child has no such memory, and every call from it throws `.wrongState`.
+///
+/// Thread-safe: calls are serialized. Stores and loads by other threads need no lock.
+public final class ExclusiveMapping: @unchecked Sendable {
+    /// Where the first page is.
+    public let address: UInt64
+    /// The object's pages that are mapped.
+    public let pages: PageRange
+    /// Whether stores are allowed at all; if not, nothing is tracked.
+    public let writable: Bool
+    /// How dirty pages are found.
+    public let tracking: DirtyTracking
+    /// Whether bytes come when they are touched.
+    public let demandFill: Bool
+
+    let provider: any PageProvider
+    let plan: MappingPlan
+    let protections: ProtectionTable
+    let region: DemandRegion?
+    /// Guarded by `lock`, like all that follows; nil for a read-only mapping or one without live pages.
+    let tracker: (any DirtyTracker)?
+    var isMapped = true
+    private let lock = Mutex(())
+
+    /// Maps pages of the provider's object.
+    ///
+    /// - Parameters:
+    ///   - address: A page-aligned address in a reserved window; what is mapped there is replaced.
+    ///   - pages: The object's pages. They may reach beyond the object's end.
+    ///   - minimumRun: Shorter runs of the file are not mapped from it; raised where the host's limit of mappings
+    ///     asks for it.
+    /// - Throws: The provider's errors; `.unsupported` where the host lacks what `tracking` or `demandFill` needs;
+    ///   `.full` at a limit of the host. The range is then a bare reservation.
+    public init(
+        address: UInt64, pages: PageRange, provider: any PageProvider, writable: Bool,
+        tracking: DirtyTracking = HostCapabilities.current.preferredTracking,
+        demandFill: Bool = HostCapabilities.current.demandFaults, minimumRun: Int = 16
+    ) throws(StoreError) {
+        try Userfault.refuseInForkedChild()
+        guard address % UInt64(Page.size) == 0, address != 0, pages.count > 0, pages.start >= 0,
+            pages.count < 1 << 35, pages.start < 1 << 50, address < 1 << 47
+        else { throw StoreError(.invalid, "\(pages.text) can't be mapped at \(hexadecimal(address))") }
+        try Self.checkHost(writable ? tracking : nil, demandFill)
+
+        let runs = try provider.checkedRuns(in: pages)
+        let plan = MappingPlan(
+            runs, pages: pages, minimumRun: minimumRun, demandFill: demandFill, budget: MappingBudget.available)
+        let protections = try ProtectionTable(
+            pages: pages, standard: writable ? PROT_READ | PROT_WRITE : PROT_READ)
+        let arms = writable && tracking == .asyncWriteProtect
+        var region: DemandRegion?
+        if plan.areas.contains(where: { $0.backing == .demand }) {
+            region = DemandRegion(base: address, pages: pages, plan: plan, provider: provider, arms: arms)
+        }
+        var tracker: (any DirtyTracker)?
+        do {
+            let layout = MappingLayout(address: address, pages: pages, plan: plan, provider: provider)
+            try layout.mapMemory(writable: writable, preferSmallPages: arms)
+            if let region { FaultService.add(region) }
+            try layout.register(arms: arms)
+            if writable, plan.live.count > 0 {
+                switch tracking {
+                case .asyncWriteProtect:
+                    let made = AsyncTracker(
+                        base: address, pages: plan.live, protections: protections, region: region)
+                    try made.armCopied(plan.copies)
+                    tracker = made
+                case .signal:
+                    tracker = try SignalTracker(base: address, pages: plan.live, protections: protections)
+                    try SystemCall.protect(address, plan.live.count << Page.shift, PROT_READ)
+                }
+            }
+        } catch {
+            if let region {
+                region.state.withLock { $0.isClosed = true }
+                FaultService.remove(region)
+            }
+            tracker?.stop()
+            try? SystemCall.reserve(address, pages.count << Page.shift)
+            throw error
+        }
+        MappingBudget.use(plan.areas.count)
+        self.address = address
+        self.pages = pages
+        self.writable = writable
+        self.tracking = tracking
+        self.demandFill = demandFill
+        self.provider = provider
+        self.plan = plan
+        self.protections = protections
+        self.region = region
+        self.tracker = tracker
+    }
+
+    deinit { unmap() }
+
+    private static func checkHost(_ tracking: DirtyTracking?, _ demandFill: Bool) throws(StoreError) {
+        let host = HostCapabilities.current
+        guard host.pageSize == Page.size else {
+            throw StoreError(.unsupported, "This host's pages have \(host.pageSize) bytes; a store's have \(Page.size)")
+        }
+        if tracking == .asyncWriteProtect, !host.asyncWriteProtect {
+            throw StoreError(
+                .unsupported, "Asynchronous write protection does not work here: \(host.asyncWriteProtectReason)",
+                advice: "Track by signal")
+        }
+        if demandFill, !host.demandFaults {
+            throw StoreError(
+                .unsupported, "Demand faults do not work here: \(host.demandFaultsReason)",
+                advice: "Map without demand filling")
+        }
+    }
+
+    /// Where a page of the object is in memory. The pointer is valid until `unmap`.
+    public func pointer(toPage page: Int) -> UnsafeMutableRawPointer {
+        SystemCall.pointer(address(of: page))!
+    }
+
+    func address(of page: Int) -> UInt64 {
+        address &+ UInt64(bitPattern: Int64(page - pages.start)) << UInt64(Page.shift)
+    }
+
+    /// The error that the last failed demand fill met; the access raised SIGBUS.
+    public var lastFillError: StoreError? { region?.state.withLock { $0.lastError } }
+
+    /// Makes the range a bare reservation again. What was stored and not taken is lost. A second call does nothing.
+    public func unmap() {
+        guard hm_is_forked_child() == 0 else { return }
+        lock.withLock { _ in
+            guard isMapped else { return }
+            isMapped = false
+            // Closed first: nothing is placed once another mapping may be at these addresses.
+            region?.state.withLock { $0.isClosed = true }
+            try? SystemCall.reserve(address, pages.count << Page.shift)
+            try? SystemCall.advise(address, pages.count << Page.shift, Int32(MADV_DONTFORK))
+            tracker?.stop()
+            if let region { FaultService.remove(region) }
+            MappingBudget.use(-plan.areas.count)
+        }
+    }
+
+    /// Runs `body` under the lock, where the memory is still mapped.
+    func whileMapped<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+        try Userfault.refuseInForkedChild()
+        lock._unsafeLock()
+        defer { lock._unsafeUnlock() }
+        guard isMapped else {
+            throw StoreError(.wrongState, "The mapping at \(hexadecimal(address)) was unmapped")
+        }
+        return try body()
+    }
+
+    /// Refuses pages that are not mapped, or lie beyond the object's end.
+    func checkLive(_ range: PageRange) throws(StoreError) {
+        guard range.isWithin(plan.live) else {
+            throw StoreError(.invalid, "\(range.text) are not within the mapped \(plan.live)")
+        }
+    }
+}

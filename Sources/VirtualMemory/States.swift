@@ -1,0 +1,118 @@
+internal import Catalog
+internal import PageStore
+public import VMTypes
+
+extension Store {
+    /// A state of the store that somebody names.
+    public enum State: Hashable, Sendable {
+        /// The last commit.
+        case head
+        case version(Version)
+        case snapshot(String)
+    }
+
+    /// All digits name a version, anything else a snapshot.
+    public static func parseState(_ text: String) -> State {
+        if text.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }), let number = UInt64(text) { return .version(Version(number)) }
+        return .snapshot(text)
+    }
+
+    /// An object in a state: `NAME`, `NAME@SNAPSHOT` or `NAME@VERSION`; `#12` as a name is an object's number.
+    public struct ObjectReference: Hashable, Sendable {
+        public var name: String
+        public var state: State
+
+        public init(name: String, state: State = .head) {
+            self.name = name
+            self.state = state
+        }
+
+        public init(parsing text: String) {
+            guard let at = text.lastIndex(of: "@") else {
+                self.init(name: text)
+                return
+            }
+            self.init(name: String(text[..<at]), state: Store.parseState(String(text[text.index(after: at)...])))
+        }
+    }
+
+    /// The version that a state is; `.notFound` where no snapshot has that name or the version is to come.
+    public func version(of state: State) throws(StoreError) -> Version {
+        switch state {
+        case .head: return isWriter ? pages.flushedVersion : pages.settledVersion
+        case .version(let version):
+            let last = isWriter ? pages.lastVersion : pages.settledVersion
+            guard version <= last else {
+                throw StoreError(.notFound, "version \(version) is not there; the last is \(last)", advice: "`varve log` lists them", path: path)
+            }
+            return version
+        case .snapshot(let name):
+            guard let snapshot = try pages.snapshot(named: name) else {
+                throw StoreError(.notFound, "no snapshot is named '\(name)'", advice: "`varve snapshot list` names them", path: path)
+            }
+            return snapshot.version
+        }
+    }
+
+    /// The object of a reference and a view of it in its state.
+    func view(_ reference: ObjectReference) throws(StoreError) -> (info: ObjectInfo, view: ObjectView) {
+        if reference.state == .head {
+            let info = try liveObject(reference.name)
+            return (info, try pages.head(of: info.id))
+        }
+        let version = try version(of: reference.state)
+        let info = try object(named: reference.name, at: version)
+        return (info, try pages.view(of: info.id, at: version))
+    }
+
+    func liveObject(_ name: String) throws(StoreError) -> ObjectInfo {
+        let info: ObjectInfo?
+        if let id = Self.number(name) { info = try pages.object(id) } else { info = try pages.object(named: name) }
+        guard let info, info.isLive else {
+            throw StoreError(.notFound, "no object is named '\(name)'", advice: "`varve ls` lists the objects", path: path)
+        }
+        return info
+    }
+
+    private static func number(_ name: String) -> ObjectID? {
+        guard name.hasPrefix("#") else { return nil }
+        return UInt64(name.dropFirst()).map { ObjectID($0) }
+    }
+
+    /// The object that had the name at `version`.
+    func object(named name: String, at version: Version) throws(StoreError) -> ObjectInfo {
+        if let id = Self.number(name), let info = try pages.object(id) { return info }
+        if let found = try objectNames(at: version).first(where: { $0.name == name }), let info = try pages.object(found.id) {
+            return info
+        }
+        throw StoreError(
+            .notFound, "no object was named '\(name)' at version \(version)", advice: "`varve ls --at` lists a version's objects",
+            path: path)
+    }
+
+    /// The objects of a version with the names they had then.
+    func objectNames(at version: Version) throws(StoreError) -> [(id: ObjectID, name: String)] {
+        if version == (isWriter ? pages.flushedVersion : pages.settledVersion) {
+            return try pages.objects().filter(\.isLive).map { ($0.id, $0.name) }
+        }
+        if isWriter, try catalog.mark < version {
+            try pages.settle()
+            try feeder.catchUp()
+        }
+        return try catalog.objects(at: version).map { ($0.id, $0.name ?? "") }
+    }
+
+    /// Reads every page of a view once, so that damage shows now.
+    func checkAll(_ view: ObjectView) throws(StoreError) {
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: 256 * Page.size, alignment: Page.size)
+        defer { buffer.deallocate() }
+        var page = 0
+        while page < view.pageCount {
+            let count = min(256, view.pageCount - page)
+            for run in view.extents(in: PageRange(start: page, count: count)) where run.extent != .zeros {
+                try view.read(run.pages, into: buffer)
+            }
+            page += count
+        }
+    }
+}

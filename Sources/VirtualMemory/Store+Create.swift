@@ -1,0 +1,74 @@
+internal import Catalog
+internal import Foundation
+internal import PageStore
+public import VMTypes
+
+extension Store {
+    /// How a store is made.
+    public struct CreateOptions: Sendable {
+        /// Bytes of the journal's ring: what commits may be ahead of settling. A multiple of 4096, 256 KiB at least.
+        public var ringBytes: Int
+        /// Where task windows begin; nil draws a place at random and records it.
+        public var windowBase: UInt64?
+
+        public init(ringBytes: Int = 64 << 20, windowBase: UInt64? = nil) {
+            self.ringBytes = ringBytes
+            self.windowBase = windowBase
+        }
+    }
+
+    /// Makes an empty store at `path`: a whole one or none, whatever interrupts it.
+    ///
+    /// Throws `.storeExists` where something stands at the path (an empty folder is replaced), `.full`, `.io`.
+    public static func create(_ path: String, options: CreateOptions = CreateOptions()) throws(StoreError) {
+        try make(path) { (folder) throws(StoreError) in
+            let uuid = try PageStore.create(
+                in: folder, options: .init(ringBytes: options.ringBytes, windowBase: options.windowBase))
+            try Catalog.create(path: folder + "/" + StoreFile.catalog, storeID: uuid.bytes)
+        }
+    }
+
+    /// Makes a folder whole under a temporary name beside `path`, then gives it that name.
+    static func make(_ path: String, _ fill: (String) throws(StoreError) -> Void) throws(StoreError) {
+        let path = normalized(path)
+        let parent = (path as NSString).deletingLastPathComponent
+        let name = (path as NSString).lastPathComponent
+        let manager = FileManager.default
+        if let contents = try? manager.contentsOfDirectory(atPath: path), !contents.isEmpty {
+            throw StoreError(.storeExists, "something stands at this path", advice: "Choose another path", path: path)
+        }
+        guard manager.fileExists(atPath: parent.isEmpty ? "." : parent) else {
+            throw StoreError(.notFound, "the folder is not there", advice: "Make it first", path: parent)
+        }
+        removeLeftovers(of: name, in: parent)
+        let temporary = "\(parent.isEmpty ? "." : parent)/.\(name).creating-\(getpid())"
+        try HostFiles.makeFolder(temporary)
+        do throws(StoreError) {
+            try fill(temporary)
+            try HostFiles.syncFolder(temporary)
+            try HostFiles.renameFolder(temporary, to: path)
+            try HostFiles.syncFolder(parent.isEmpty ? "." : parent)
+        } catch {
+            try? manager.removeItem(atPath: temporary)
+            throw error
+        }
+    }
+
+    /// Removes what processes that no longer live left half-made.
+    private static func removeLeftovers(of name: String, in parent: String) {
+        let folder = parent.isEmpty ? "." : parent
+        let prefix = ".\(name).creating-"
+        for entry in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where entry.hasPrefix(prefix) {
+            guard let process = Int32(entry.dropFirst(prefix.count)) else { continue }
+            if process == getpid() || (kill(process, 0) != 0 && errno == ESRCH) {
+                try? FileManager.default.removeItem(atPath: folder + "/" + entry)
+            }
+        }
+    }
+
+    static func normalized(_ path: String) -> String {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+}

@@ -1,0 +1,290 @@
+internal import Catalog
+internal import HostMemory
+public import PageStore
+public import VMTypes
+
+extension Store {
+    /// One version in the log.
+    public struct LogEntry: Hashable, Sendable {
+        public var version: Version
+        /// Seconds since 1970.
+        public var time: Double
+        public var message: String
+        /// Pages that it changed.
+        public var pages: Int
+        /// What else it changed, in words.
+        public var changes: [String]
+        /// Snapshots that name it.
+        public var snapshots: [String]
+        /// Whether its state can still be looked at.
+        public var isRetained: Bool
+    }
+
+    /// The commits, newest first: those with a message or changes of names and maps, and the latest of the others.
+    public func log(limit: Int? = nil) throws(StoreError) -> [LogEntry] {
+        let mark = try catalog.mark
+        var entries: [LogEntry] = []
+        for commit in try pages.commits(after: mark) {
+            let told = try CatalogCommit(commit)
+            entries.append(
+                LogEntry(
+                    version: commit.version, time: told.time, message: told.message, pages: told.pages,
+                    changes: commit.operations.compactMap(Self.describe), snapshots: [], isRetained: false))
+        }
+        for entry in try catalog.log(limit: limit) where entry.version <= mark {
+            entries.append(
+                LogEntry(
+                    version: entry.version, time: entry.time, message: entry.message, pages: entry.pages,
+                    changes: entry.kinds.isEmpty ? [] : [entry.kinds.description], snapshots: [], isRetained: false))
+        }
+        entries.sort { $0.version > $1.version }
+        if let limit { entries = Array(entries.prefix(limit)) }
+        var names: [Version: [String]] = [:]
+        for snapshot in try pages.snapshots() { names[snapshot.version, default: []].append(snapshot.name) }
+        let kept = Int(pages.retention.versions)
+        for index in entries.indices {
+            entries[index].snapshots = names[entries[index].version] ?? []
+            entries[index].isRetained = index < kept || !entries[index].snapshots.isEmpty
+        }
+        return entries
+    }
+
+    private static func describe(_ operation: StoreOperation) -> String? {
+        switch operation {
+        case .createObject(let id, let name, let size, _): "create \(name.isEmpty ? "\(id)" : name) (\(size) bytes)"
+        case .renameObject(let id, let name): "rename \(id) to \(name)"
+        case .resizeObject(let id, let size): "resize \(id) to \(size) bytes"
+        case .deleteObject(let id): "delete \(id)"
+        case .lineage(let object, let source, let version, _):
+            object == source ? "roll \(object) back to \(version)" : "clone \(source)@\(version) as \(object)"
+        case .createSnapshot(let name, _, _, _): "snapshot \(name)"
+        case .deleteSnapshot(let name): "delete snapshot \(name)"
+        case .renameSnapshot(let from, let to): "rename snapshot \(from) to \(to)"
+        case .setRetention(let retention): "retain \(retention.versions) versions, \(retention.seconds) s"
+        case .mapChanges: "maps"
+        case .message: nil
+        }
+    }
+
+    /// Every snapshot, by version and name.
+    public func snapshots() throws(StoreError) -> [SnapshotInfo] { try pages.snapshots() }
+
+    /// Names the last committed version, of the store or of one object. What is not committed is no part of it.
+    @discardableResult
+    public func createSnapshot(_ name: String, object: String? = nil, message: String = "") throws(StoreError) -> SnapshotInfo {
+        if let client {
+            var request = ControlRequest(.createSnapshot)
+            request.name = name
+            request.object = object
+            request.message = message
+            let version = Version(try client.call(request).version ?? 0)
+            return SnapshotInfo(name: name, version: version, object: nil, time: 0, message: message)
+        }
+        let id = try object.map { (name) throws(StoreError) in try liveObject(name).id }
+        // A snapshot that is its commit's own version would pin an empty layer: it names the one before instead.
+        _ = try pages.commit(
+            [], operations: [.createSnapshot(name: name, version: pages.lastVersion, object: id, message: message)])
+        return try pages.snapshot(named: name)!
+    }
+
+    public func deleteSnapshot(_ name: String) throws(StoreError) {
+        if let client {
+            var request = ControlRequest(.deleteSnapshot)
+            request.name = name
+            _ = try client.call(request)
+            return
+        }
+        _ = try commitOperations([.deleteSnapshot(name: name)], message: "")
+    }
+
+    public func renameSnapshot(_ from: String, to: String) throws(StoreError) {
+        if let client {
+            var request = ControlRequest(.renameSnapshot)
+            request.name = from
+            request.newName = to
+            _ = try client.call(request)
+            return
+        }
+        _ = try commitOperations([.renameSnapshot(from: from, to: to)], message: "")
+    }
+
+    /// How an object differs between two states.
+    public struct Difference: Hashable, Sendable {
+        public enum Kind: String, Hashable, Sendable { case added, removed, changed, resized }
+        public var name: String
+        public var id: ObjectID
+        public var kind: Kind
+        public var sizeBefore: UInt64
+        public var sizeAfter: UInt64
+        /// The pages that differ.
+        public var pages: [PageRange]
+        public var changedPages: Int
+        /// Bytes that differ, of the size that both have.
+        public var changedBytes: Int
+    }
+
+    /// What differs between two states, by object; an object is the same one where its number is.
+    public func diff(_ a: State, _ b: State, object: String? = nil) throws(StoreError) -> [Difference] {
+        let from = try version(of: a)
+        let to = try version(of: b)
+        var before = Dictionary(try objectNames(at: from).map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
+        var after = Dictionary(try objectNames(at: to).map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
+        if let object {
+            before = before.filter { $0.value == object || "\($0.key)" == object }
+            after = after.filter { $0.value == object || "\($0.key)" == object }
+            guard !before.isEmpty || !after.isEmpty else {
+                throw StoreError(.notFound, "no object is named '\(object)' in either state", advice: "`varve ls --at` lists them", path: path)
+            }
+        }
+        var found: [Difference] = []
+        for id in Set(before.keys).union(after.keys).sorted() {
+            let old = before[id] == nil ? nil : try pages.view(of: id, at: from)
+            let new = after[id] == nil ? nil : try pages.view(of: id, at: to)
+            if let difference = try difference(id, after[id] ?? before[id]!, old, new) { found.append(difference) }
+        }
+        return found
+    }
+
+    private func difference(_ id: ObjectID, _ name: String, _ old: ObjectView?, _ new: ObjectView?) throws(StoreError)
+        -> Difference?
+    {
+        guard let old else {
+            let size = new?.size ?? 0
+            return Difference(
+                name: name, id: id, kind: .added, sizeBefore: 0, sizeAfter: size, pages: [], changedPages: 0, changedBytes: 0)
+        }
+        guard let new else {
+            return Difference(
+                name: name, id: id, kind: .removed, sizeBefore: old.size, sizeAfter: 0, pages: [], changedPages: 0,
+                changedBytes: 0)
+        }
+        var runs: [PageRange] = []
+        var bytes = 0
+        let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)
+        defer { buffers.deallocate() }
+        for run in old.differences(from: new) {
+            for page in run.start..<run.end {
+                let one = PageRange(start: page, count: 1)
+                try old.read(one, into: buffers)
+                try new.read(one, into: buffers + Page.size)
+                let different = (0..<Page.size).count {
+                    buffers.load(fromByteOffset: $0, as: UInt8.self) != buffers.load(fromByteOffset: Page.size + $0, as: UInt8.self)
+                }
+                guard different > 0 else { continue }
+                bytes += different
+                if let last = runs.last, last.end == page { runs[runs.count - 1].count += 1 } else { runs.append(one) }
+            }
+        }
+        if runs.isEmpty && old.size == new.size { return nil }
+        return Difference(
+            name: name, id: id, kind: old.size == new.size ? .changed : .resized, sizeBefore: old.size, sizeAfter: new.size,
+            pages: runs, changedPages: runs.reduce(0) { $0 + $1.count }, changedBytes: bytes)
+    }
+
+    /// Makes the next version hold what `state` held: all objects and maps, or one object's bytes.
+    ///
+    /// Nothing in between is lost: it stays in the log, and in the snapshots that name it. Mapped objects show the bytes in
+    /// place. Throws `.busy` where something is uncommitted or a mapped object's size would change, `.notRetained`.
+    @discardableResult
+    public func rollback(to state: State, object: String? = nil, message: String = "") throws(StoreError) -> Version {
+        try requireWriter("a rollback")
+        try pages.flush()
+        let version = try version(of: state)
+        return try withMemory { (memory) throws(StoreError) in
+            try checkOpen(memory)
+            guard try !hasUncommittedChanges(memory) else {
+                throw StoreError(
+                    .busy, "there are uncommitted changes", advice: "Commit or abandon them, then roll back", path: path)
+            }
+            let plan = try rollbackPlan(to: version, object: object, memory)
+            guard !plan.operations.isEmpty else { return pages.lastVersion }
+            let text = message.isEmpty ? "roll back to \(version)" : message
+            let made = try pages.commit([], operations: plan.operations + [.message(text)])
+            for (id, runs) in plan.restores {
+                guard let mapped = memory.mapped[id] else { continue }
+                mapped.pager.attach(try pages.head(of: id))
+                try mapped.mapping.restore(runs)
+            }
+            return made
+        }
+    }
+
+    private func rollbackPlan(to version: Version, object: String?, _ memory: Memory) throws(StoreError)
+        -> (operations: [StoreOperation], restores: [(ObjectID, [PageRange])])
+    {
+        var operations: [StoreOperation] = []
+        var restores: [(ObjectID, [PageRange])] = []
+        var targets = try objectNames(at: version)
+        if let object {
+            targets = [(try self.object(named: object, at: version).id, object)]
+        }
+        let kept = Set(targets.map(\.id))
+        if object == nil {
+            for info in try pages.objects() where info.isLive && !kept.contains(info.id) {
+                try requireUnmapped(info, memory)
+                operations.append(.deleteObject(id: info.id))
+            }
+        }
+        for (id, name) in targets {
+            let old = try pages.view(of: id, at: version)
+            guard let info = try pages.object(id), info.isLive else {
+                // Numbers are never used twice: the object comes back under a new one, with the old one's pages.
+                let new = ObjectID(pages.newID())
+                let residency = try pages.object(id)?.residency ?? .shared
+                operations.append(.createObject(id: new, name: name, size: old.size, residency: residency))
+                operations.append(.lineage(object: new, source: id, sourceVersion: version, size: old.size))
+                continue
+            }
+            if object == nil, info.name != name, !name.isEmpty { operations.append(.renameObject(id: id, name: name)) }
+            let head = try pages.head(of: id)
+            let differences = old.differences(from: head)
+            guard !differences.isEmpty || old.size != head.size else { continue }
+            if memory.mapped[id] != nil {
+                guard old.size == head.size else {
+                    throw StoreError(
+                        .busy, "object '\(info.name)' is mapped and was \(old.size) bytes long then",
+                        advice: "Deallocate its region first", path: path)
+                }
+                restores.append((id, differences))
+            }
+            operations.append(.lineage(object: id, source: id, sourceVersion: version, size: old.size))
+        }
+        if object == nil, try tasksDiffer(from: version) {
+            guard memory.tasks.isEmpty else {
+                throw StoreError(
+                    .busy, "the maps of attached tasks would change", advice: "Roll back before attaching tasks, or one object at a time",
+                    path: path)
+            }
+            operations.append(.mapChanges(CatalogChange.encode([.rollback(to: version)])))
+        }
+        return (operations, restores)
+    }
+
+    /// Whether a task's map is another than at `version`.
+    private func tasksDiffer(from version: Version) throws(StoreError) -> Bool {
+        try pages.settle()
+        try feeder.catchUp()
+        let before = try catalog.tasks(at: version)
+        let now = try catalog.tasks()
+        guard before.map(\.id) == now.map(\.id) else { return true }
+        for task in now where try catalog.entries(of: task.id, at: version) != catalog.entries(of: task.id) { return true }
+        return false
+    }
+
+    /// Makes a new object that holds what `reference` does, by one small record; neither sees the other's later writes.
+    @discardableResult
+    public func clone(_ reference: ObjectReference, as name: String, message: String = "") throws(StoreError) -> ObjectInfo {
+        try requireWriter("a clone")
+        try pages.flush()
+        let version = try version(of: reference.state)
+        let source = reference.state == .head ? try liveObject(reference.name) : try object(named: reference.name, at: version)
+        let view = try pages.view(of: source.id, at: version)
+        let id = ObjectID(pages.newID())
+        _ = try commitOperations(
+            [
+                .createObject(id: id, name: name, size: view.size, residency: source.residency),
+                .lineage(object: id, source: source.id, sourceVersion: version, size: view.size),
+            ], message: message.isEmpty ? "clone \(source.name)@\(version) as \(name)" : message)
+        return try pages.object(id)!
+    }
+}

@@ -1,0 +1,96 @@
+internal import Catalog
+public import HostMemory
+internal import PageStore
+internal import Synchronization
+public import VMTypes
+
+extension Store {
+    /// What a process wants of a store.
+    public enum Access: Sendable {
+        /// Be its writer; `.locked` where another process is.
+        case write
+        /// Read what is committed, beside a writer or without one.
+        case read
+        /// Write where nobody does, else read.
+        case automatic
+    }
+
+    /// How a store is opened.
+    public struct OpenOptions: Sendable {
+        public var access: Access
+        /// How dirty pages are found; nil takes the best that the host allows.
+        public var tracking: DirtyTracking?
+        /// Whether pages come when touched; nil takes what the host allows.
+        public var demandFill: Bool?
+        /// Check every page's checksum when it is mapped, rather than when it is copied only.
+        public var checksOnMap: Bool
+
+        public init(
+            access: Access = .write, tracking: DirtyTracking? = nil, demandFill: Bool? = nil, checksOnMap: Bool = false
+        ) {
+            self.access = access
+            self.tracking = tracking
+            self.demandFill = demandFill
+            self.checksOnMap = checksOnMap
+        }
+    }
+
+    /// Opens a store, recovering it where its last writer was cut off. No flag and no tool is needed after a crash.
+    ///
+    /// Throws `.noStore`, `.locked`, `.damaged`, `.newerFormat`, `.mismatchedFiles`, `.io`.
+    public static func open(_ path: String, options: OpenOptions = OpenOptions()) throws(StoreError) -> Store {
+        let path = normalized(path)
+        switch options.access {
+        case .write: return try openForWriting(path, options)
+        case .read: return try openForReading(path, options)
+        case .automatic:
+            do throws(StoreError) { return try openForWriting(path, options) } catch {
+                guard error.code == .locked else { throw error }
+            }
+            return try openForReading(path, options)
+        }
+    }
+
+    private static func openForWriting(_ path: String, _ options: OpenOptions) throws(StoreError) -> Store {
+        let pages = try PageStore.open(path, access: .write)
+        do throws(StoreError) {
+            let catalog = try Catalog(path: path + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
+            let store = Store(path: path, pages: pages, catalog: catalog, client: nil, options: options)
+            let feeder = store.feeder
+            pages.afterSettling { feeder.settled() }
+            let server = try ControlServer(store: store)
+            store.server.withLock { $0 = server }
+            return store
+        } catch {
+            try? pages.close()
+            throw error
+        }
+    }
+
+    /// A reader sees what is settled: whoever writes is asked to settle first; where nobody does, this process writes for
+    /// the moment that takes.
+    private static func openForReading(_ path: String, _ options: OpenOptions) throws(StoreError) -> Store {
+        var attempts = 0
+        while true {
+            let client = ControlClient(folder: path)
+            do throws(StoreError) {
+                _ = try client.call(ControlRequest(.settle))
+            } catch {
+                attempts += 1
+                guard error.code == .noStore || error.code == .locked, attempts < 20 else { throw error }
+                do throws(StoreError) {
+                    let writer = try openForWriting(path, options)
+                    try writer.close()
+                } catch {
+                    // A writer that is just opening answers in a moment.
+                    guard error.code == .locked, attempts < 20 else { throw error }
+                    HostFiles.sleep(milliseconds: 50)
+                    continue
+                }
+            }
+            let pages = try PageStore.open(path, access: .read)
+            let catalog = try Catalog(path: path + "/" + StoreFile.catalog, storeID: pages.uuid.bytes, readOnly: true)
+            return Store(path: path, pages: pages, catalog: catalog, client: client, options: options)
+        }
+    }
+}

@@ -1,0 +1,121 @@
+internal import Catalog
+public import HostMemory
+public import PageStore
+internal import Synchronization
+public import VMTypes
+
+/// A store: memory objects, the tasks that map them, every version that is kept, and the way from one to the next.
+///
+/// One process at a time writes; any number read. Thread-safe: map changes and commits are serialized by one lock, which
+/// memory accesses never take. Bytes that another thread stores during a commit land in it or in the next one.
+///
+/// ```swift
+/// try Store.create("data.varve")
+/// let store = try Store.open("data.varve")
+/// let object = try store.createObject(named: "counter", size: 4096)
+/// let task = try store.task(named: "main")
+/// let address = try task.map(size: 4096, object: object)
+/// task.pointer(address).storeBytes(of: 1, as: Int.self)
+/// try store.commit(message: "count")
+/// try store.close()
+/// ```
+public final class Store: @unchecked Sendable {
+    /// The store's folder.
+    public let path: String
+    /// False: another process writes; snapshots, their deletion and upkeep are asked of it.
+    public var isWriter: Bool { pages.isWriter }
+    /// Names the store in all its files.
+    public var uuid: String { pages.uuid.description }
+    /// What opening had to do.
+    public var recovery: RecoveryReport { pages.recovery }
+    /// How this process finds dirty pages.
+    public let tracking: DirtyTracking
+    /// Whether pages come when they are touched rather than when they are mapped.
+    public let demandFill: Bool
+
+    let pages: PageStore
+    let catalog: Catalog
+    let feeder: CatalogFeeder
+    let checksOnMap: Bool
+    let client: ControlClient?
+    let server = Mutex<ControlServer?>(nil)
+    private let mutex = Mutex(())
+    private var memory = Memory()
+
+    init(path: String, pages: PageStore, catalog: Catalog, client: ControlClient?, options: OpenOptions) {
+        self.path = path
+        self.pages = pages
+        self.catalog = catalog
+        self.client = client
+        tracking = options.tracking ?? HostCapabilities.current.preferredTracking
+        demandFill = options.demandFill ?? HostCapabilities.current.demandFaults
+        checksOnMap = options.checksOnMap
+        feeder = CatalogFeeder(pages: pages, catalog: catalog)
+    }
+
+    /// What this process has mapped and not yet committed; guarded by the store's lock.
+    struct Memory {
+        var mapped: [ObjectID: MappedObject] = [:]
+        var tasks: [TaskID: VMTask] = [:]
+        /// Objects made, and other operations that wait for the next commit.
+        var operations: [StoreOperation] = []
+        /// Tasks made since the last commit.
+        var changes: [CatalogChange] = []
+        /// Objects unmapped with bytes that are not yet committed.
+        var carried: [ObjectID: CarriedPages] = [:]
+        /// Kept from commit to commit: finding dirty pages allocates nothing in the steady state.
+        var runs: [PageRange] = []
+        var isClosed = false
+    }
+
+    /// Runs `body` under the store's lock.
+    func withMemory<Result, Failure: Error>(_ body: (inout Memory) throws(Failure) -> Result) throws(Failure) -> Result {
+        mutex._unsafeLock()
+        defer { mutex._unsafeUnlock() }
+        return try body(&memory)
+    }
+
+    func requireWriter(_ what: String) throws(StoreError) {
+        guard isWriter else {
+            let writer = try pages.writerProcess()
+            throw StoreError(
+                .locked, "\(what) needs the writer's lock, which process \(writer.map(String.init) ?? "unknown") holds",
+                advice: "Do it there, or when that process has closed the store", path: path)
+        }
+    }
+
+    /// Closes the store: settles what the journal holds and gives up the lock. Uncommitted changes are lost, as in a crash.
+    ///
+    /// Memory that tasks mapped is unmapped. A store that is not closed stays open as long as the process. Where settling fails (a full disk), nothing is lost: the next opening recovers.
+    public func close() throws(StoreError) {
+        let tasks: [VMTask] = withMemory { memory in
+            if memory.isClosed { return [] }
+            memory.isClosed = true
+            for object in memory.mapped.values { object.mapping.unmap() }
+            memory.mapped = [:]
+            memory.carried = [:]
+            defer { memory.tasks = [:] }
+            return Array(memory.tasks.values)
+        }
+        for task in tasks { task.window.release() }
+        server.withLock { server in
+            server?.stop()
+            server = nil
+        }
+        defer { catalog.close() }
+        guard isWriter else {
+            try pages.close()
+            return
+        }
+        let failure: StoreError?
+        do throws(StoreError) {
+            try pages.settle()
+            try feeder.catchUp()
+            try feeder.trim()
+            failure = nil
+        } catch { failure = error }
+        pages.afterSettling(nil)
+        try pages.close()
+        if let failure { throw failure }
+    }
+}

@@ -1,0 +1,99 @@
+public import AddressMap
+internal import Catalog
+internal import HostMemory
+public import VMTypes
+
+/// A persistent task: a window of host addresses and the map of what lies in it.
+///
+/// Its map is part of what a commit makes durable. Attached again, in any process, every region is at its address with
+/// its protections, inheritance and contents. Map changes take effect at once, become durable with the next commit and
+/// are undone by `Store.abandon`. Thread-safe; guarded by the store's lock.
+public final class VMTask: @unchecked Sendable {
+    public let name: String
+    public let id: TaskID
+    /// The store that the task is part of; closing it lets go of its tasks.
+    let store: Store
+    let window: AddressWindow
+    /// Guarded by the store's lock.
+    var map: AddressMap
+    var committedMap: AddressMap
+    /// The addresses whose entries may differ from the committed ones.
+    var changed: Range<UInt64>?
+
+    init(name: String, id: TaskID, store: Store, window: AddressWindow, map: AddressMap) {
+        self.name = name
+        self.id = id
+        self.store = store
+        self.window = window
+        self.map = map
+        committedMap = map
+    }
+
+    /// The window's first address.
+    public var windowBase: UInt64 { window.base }
+    /// Bytes of the window.
+    public var windowSize: UInt64 { UInt64(window.byteCount) }
+
+    /// Where an address of the task is in this process: there.
+    public func pointer(_ address: UInt64) -> UnsafeMutableRawPointer { UnsafeMutableRawPointer(bitPattern: UInt(address))! }
+
+    /// Every region, by address.
+    public var entries: [MapEntry] { store.withMemory { _ in Array(map.entries) } }
+
+    /// Says that the program is about to write to the range, for `commit(declaredOnly:)`; addresses that no writable
+    /// region covers are ignored. Pages are the unit.
+    public func touch(address: UInt64, size: UInt64) {
+        guard size > 0 else { return }
+        store.withMemory { memory in
+            let end = address &+ size
+            for entry in map.pieces(in: Page.trunc(address)..<(Page.round(end) ?? .max)) {
+                guard case .object(let id, let offset) = entry.backing, let object = memory.mapped[id] else { continue }
+                object.declared.append(
+                    PageRange(start: Int(offset) >> Page.shift, count: Int(entry.end - entry.start) >> Page.shift))
+            }
+        }
+    }
+
+    // MARK: What a commit needs to know
+
+    /// The map's changes since the last commit, or nil.
+    func pendingChange() -> CatalogChange? {
+        guard var range = changed else { return nil }
+        // The catalog ends every row that overlaps the range: it must not cut an entry of either map.
+        for map in [map, committedMap] {
+            for entry in map.entries(in: range) {
+                range = min(range.lowerBound, entry.start)..<max(range.upperBound, entry.end)
+            }
+        }
+        for entry in map.entries(in: range) {
+            range = min(range.lowerBound, entry.start)..<max(range.upperBound, entry.end)
+        }
+        return .setEntries(
+            task: id, start: range.lowerBound, end: range.upperBound,
+            entries: map.entries(in: range).map { CatalogEntry($0, task: id) })
+    }
+
+    func commitMap() {
+        committedMap = map
+        changed = nil
+    }
+
+    func noteChange(_ range: Range<UInt64>) {
+        changed = changed.map { min($0.lowerBound, range.lowerBound)..<max($0.upperBound, range.upperBound) } ?? range
+    }
+}
+
+extension CatalogEntry {
+    init(_ entry: MapEntry, task: TaskID) {
+        self.init(
+            task: task, start: entry.start, end: entry.end, object: entry.backing.object,
+            offset: entry.backing.object == nil ? 0 : entry.backing.offset, current: entry.current,
+            maximum: entry.maximum, inheritance: entry.inheritance, copied: entry.copied)
+    }
+
+    var mapEntry: MapEntry {
+        MapEntry(
+            start: start, end: end, backing: object.map { .object($0, offset: offset) } ?? .zeroFill, current: current,
+            maximum: maximum, inheritance: inheritance, copied: copied)
+    }
+}

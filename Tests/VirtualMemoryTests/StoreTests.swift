@@ -1,0 +1,141 @@
+import Foundation
+import TestSupport
+import Testing
+import Varve
+
+/// A store in a folder of its own; windows lie at random places, so that suites run beside each other.
+struct StoreFixture {
+    let folder = TemporaryFolder()
+    var path: String { folder.path + "/store.varve" }
+
+    func create(ring: Int = 1 << 20) throws { try Store.create(path, options: .init(ringBytes: ring)) }
+
+    func open(_ options: Store.OpenOptions = .init()) throws -> Store { try Store.open(path, options: options) }
+}
+
+/// Both ways of finding dirty pages, each with and without filling on demand, as far as this host has them.
+let everyMode: [Store.OpenOptions] = DirtyTracking.allCases.flatMap { tracking in
+    [false, true].map { Store.OpenOptions(tracking: tracking, demandFill: $0) }
+}.filter {
+    ($0.tracking != .asyncWriteProtect || HostCapabilities.current.asyncWriteProtect)
+        && ($0.demandFill != true || HostCapabilities.current.demandFaults)
+}
+
+@Suite struct StoreTests {
+    let fixture = StoreFixture()
+
+    @Test(arguments: everyMode)
+    func storesToMappedMemoryAreThereAfterReopening(_ options: Store.OpenOptions) throws {
+        try fixture.create()
+        var store = try fixture.open(options)
+        let object = try store.createObject(named: "a", size: 100 * 4096)
+        var task = try store.task(named: "main")
+        let address = try task.map(size: 100 * 4096, object: object)
+        for page in 0..<100 { task.pointer(address + UInt64(page) * 4096).storeBytes(of: page * 3, as: Int.self) }
+        let first = try store.commit(message: "first")
+        task.pointer(address).storeBytes(of: 99, as: Int.self)
+        let second = try store.commit()
+        #expect(second > first)
+        try store.close()
+
+        store = try fixture.open(options)
+        task = try store.task(named: "main")
+        #expect(task.pointer(address).load(as: Int.self) == 99)
+        for page in 1..<100 { #expect(task.pointer(address + UInt64(page) * 4096).load(as: Int.self) == page * 3) }
+        #expect(try store.commit() == second)
+        try store.close()
+    }
+
+    @Test(arguments: everyMode)
+    func abandoningRestoresExactlyTheChangedPagesAndTheMap(_ options: Store.OpenOptions) throws {
+        try fixture.create()
+        let store = try fixture.open(options)
+        let object = try store.createObject(named: "a", size: 64 * 4096)
+        let task = try store.task(named: "main")
+        let address = try task.map(size: 64 * 4096, object: object)
+        for page in 0..<64 { task.pointer(address + UInt64(page) * 4096).storeBytes(of: page, as: Int.self) }
+        try store.commit()
+        for page in stride(from: 0, to: 64, by: 5) { task.pointer(address + UInt64(page) * 4096).storeBytes(of: -1, as: Int.self) }
+        let other = try task.allocate(size: 8192)
+        task.pointer(other).storeBytes(of: 5, as: Int.self)
+        try store.abandon()
+        for page in 0..<64 { #expect(task.pointer(address + UInt64(page) * 4096).load(as: Int.self) == page) }
+        #expect(task.entries.count == 1)
+        #expect(try !store.hasUncommittedChanges())
+        try store.close()
+    }
+
+    @Test func snapshotsDiffRollbackAndClone() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        let object = try store.createObject(named: "a", size: 300 * 4096)
+        let task = try store.task(named: "main")
+        let address = try task.map(size: 300 * 4096, object: object)
+        for page in 0..<300 { task.pointer(address + UInt64(page) * 4096).storeBytes(of: page + 1, as: Int.self) }
+        try store.commit(message: "filled", snapshot: "one")
+        for page in 100..<120 { task.pointer(address + UInt64(page) * 4096).storeBytes(of: 0, as: Int.self) }
+        try store.commit(message: "zeroed")
+        let differences = try store.diff(.snapshot("one"), .head)
+        #expect(differences.count == 1 && differences[0].changedPages == 20 && differences[0].kind == .changed)
+        try store.clone(.init(name: "a", state: .snapshot("one")), as: "b")
+        try store.rollback(to: .snapshot("one"), object: "a")
+        for page in 0..<300 { #expect(task.pointer(address + UInt64(page) * 4096).load(as: Int.self) == page + 1) }
+        #expect(try store.diff(.snapshot("one"), .head, object: "a").isEmpty)
+        let old = try store.mapState(.init(name: "b"))
+        #expect(old.bytes.load(fromByteOffset: 110 * 4096, as: Int.self) == 111)
+        try store.reclaim()
+        #expect(old.bytes.load(fromByteOffset: 110 * 4096, as: Int.self) == 111)
+        try store.close()
+    }
+
+    @Test func importedFilesComeBackBitByBit() throws {
+        try fixture.create()
+        let file = fixture.folder.path + "/input"
+        var generator = SeededGenerator(seed: 3)
+        var data = Data((0..<1_000_003).map { _ in UInt8.random(in: 0...255, using: &generator) })
+        data.replaceSubrange(200_000..<400_000, with: Data(count: 200_000))
+        try data.write(to: URL(fileURLWithPath: file))
+        var store = try fixture.open()
+        let report = try store.importFile(file, named: "input")
+        #expect(report.bytes == 1_000_003)
+        try store.close()
+        store = try fixture.open()
+        let out = fixture.folder.path + "/output"
+        try store.export(.init(name: "input"), to: out)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: out)) == data)
+        #expect(try store.objects().first?.pagesWritten ?? 0 < 210)
+        try store.close()
+    }
+
+    @Test func aReaderBesideAWriterSeesWhatIsCommitted() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        try store.createObject(named: "a", size: 8192)
+        var chunks: [[UInt8]] = [Array(repeating: 7, count: 8192)]
+        try store.write("a", offset: 0, from: { () throws(StoreError) in chunks.popLast() })
+        let reader = try fixture.open(.init(access: .read))
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 8)
+        defer { buffer.deallocate() }
+        #expect(try reader.read(.init(name: "a"), offset: 0, into: buffer) == 8192)
+        #expect(buffer.allSatisfy { $0 == 7 })
+        let made = try reader.createSnapshot("by-reader")
+        #expect(try store.snapshots().map(\.name) == ["by-reader"] && made.version == store.version(of: .head).previous)
+        try reader.close()
+        try store.close()
+    }
+
+    @Test func backupsOpenAndHoldTheSame() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        try store.createObject(named: "a", size: 8192)
+        try store.createSnapshot("s")
+        try store.backup(to: fixture.folder.path + "/copy")
+        try store.createObject(named: "later", size: 4096)
+        try store.close()
+        let copy = try Store.open(fixture.folder.path + "/copy")
+        #expect(try copy.objects().map(\.name) == ["a"])
+        #expect(try copy.snapshots().map(\.name) == ["s"])
+        try copy.createObject(named: "b", size: 4096)
+        try copy.close()
+    }
+}
