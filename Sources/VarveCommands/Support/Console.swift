@@ -53,7 +53,7 @@ public final class Console {
         if let failure = Self.write(bytes, to: output) {
             if failure == EPIPE { throw CommandFailure.outputClosed }
             throw StoreError.system(
-                "Writing to standard output failed", errno: failure, advice: "Check where the output goes to.")
+                "writing to standard output failed", errno: failure, advice: "Check where the output goes to")
         }
     }
 
@@ -78,7 +78,7 @@ public final class Console {
             }
         }
         if failure != 0 {
-            throw .system("Reading standard input failed", errno: failure, advice: "Nothing was changed.")
+            throw .system("reading standard input failed", errno: failure, advice: "Nothing was changed")
         }
         return bytes.isEmpty ? nil : bytes
     }

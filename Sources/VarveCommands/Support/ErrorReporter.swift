@@ -19,7 +19,7 @@ struct ErrorReporter {
         case CommandFailure.outputClosed:
             return ExitStatus.success.rawValue
         case CommandFailure.declined:
-            show(code: "declined", "Nothing was changed")
+            show(code: "declined", "nothing was changed")
             return ExitStatus.failure.rawValue
         case CommandFailure.usage(let message, let advice):
             show(code: "usage", message, advice: advice)
@@ -39,7 +39,7 @@ struct ErrorReporter {
         }
         if asJSON {
             let short = VarveCommand.message(for: error)
-            show(code: "usage", short.isEmpty ? "The command line is malformed" : short, advice: Self.helpAdvice)
+            show(code: "usage", short.isEmpty ? "the command line is malformed" : short, advice: Self.helpAdvice)
         } else {
             console.complain(message)
         }
@@ -52,14 +52,14 @@ struct ErrorReporter {
             let names = holder.configuration.subcommands.filter { $0.configuration.shouldDisplay }
                 .compactMap(\.configuration.commandName)
             show(
-                code: "usage", "A command is missing: \(names.joined(separator: ", "))", advice: Self.helpAdvice)
+                code: "usage", "a command is missing: \(names.joined(separator: ", "))", advice: Self.helpAdvice)
         } else {
             console.complain(VarveCommand.helpMessage(for: holder, columns: console.columns))
         }
         return ExitStatus.usage.rawValue
     }
 
-    private static let helpAdvice = "See `varve help`."
+    private static let helpAdvice = "See `varve help`"
 
     private func show(code: String, _ message: String, advice: String = "", path: String? = nil, errno: Int32? = nil) {
         if asJSON {

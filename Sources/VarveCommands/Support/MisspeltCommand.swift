@@ -30,7 +30,7 @@ struct MisspeltCommand {
         let path = parents.joined(separator: " ")
         let advice =
             suggestions.isEmpty
-            ? "`\(path) --help` lists the commands."
+            ? "`\(path) --help` lists the commands"
             : "Did you mean " + suggestions.map { "`\(path) \($0)`" }.joined(separator: " or ") + "?"
         return .usage(message: "`\(path)` has no command '\(word)'", advice: advice)
     }

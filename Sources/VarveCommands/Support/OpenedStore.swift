@@ -26,8 +26,8 @@ extension StoreArgument {
             guard store.isWriter else {
                 let writer = try store.writerProcess().map { "process \($0)" } ?? "another process"
                 throw StoreError(
-                    .locked, "The store is being written by \(writer)",
-                    advice: "Wait until it is done, or end it; `varve leases \(path)` shows who uses the store.",
+                    .locked, "the store is being written by \(writer)",
+                    advice: "Wait until it is done, or end it; `varve leases \(path)` shows who uses the store",
                     path: path)
             }
             return try body(store)
@@ -38,13 +38,13 @@ extension StoreArgument {
 /// States as the command line writes them.
 enum StateText {
     /// A version's number, a snapshot's name, or `head` for the last commit.
-    static func parse(_ text: String) throws(StoreError) -> Store.State {
-        text == "head" ? .head : try Store.parseState(text)
+    static func parse(_ text: String) -> Store.State {
+        text == "head" ? .head : Store.parseState(text)
     }
 
     /// `OBJECT`, `OBJECT@SNAPSHOT`, `OBJECT@VERSION` or `OBJECT@head`.
-    static func parseReference(_ text: String) throws(StoreError) -> Store.ObjectReference {
-        var reference = try Store.ObjectReference(parsing: text)
+    static func parseReference(_ text: String) -> Store.ObjectReference {
+        var reference = Store.ObjectReference(parsing: text)
         if reference.state == .snapshot("head") { reference.state = .head }
         return reference
     }
@@ -66,4 +66,9 @@ extension Residency {
         case .exclusive: "exclusive"
         }
     }
+}
+
+extension StateText {
+    /// The last commit of an object, whatever characters its name holds.
+    static func head(of name: String) -> Store.ObjectReference { Store.ObjectReference(name: name, state: .head) }
 }

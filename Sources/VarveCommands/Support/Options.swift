@@ -31,8 +31,8 @@ struct ConfirmationOptions: ParsableArguments {
         if yes { return }
         guard console.asksPeople else {
             throw CommandFailure.usage(
-                message: "\(question) Not without --yes, as standard input is not a terminal",
-                advice: "Add --yes to do it, or --dry-run to see what it would do.")
+                message: "this needs --yes, as standard input is no terminal to ask on: \(question)",
+                advice: "Add --yes to do it, or --dry-run to see what it would do")
         }
         guard try console.ask(question) else { throw CommandFailure.declined }
     }
