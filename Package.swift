@@ -51,10 +51,18 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
         .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "PageStoreModel", dependencies: ["PageStore", "TestSupport", "VMTypes"], path: "Tests/PageStoreModel",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "varve-crash-child", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "VMTypes"],
+            path: "Tests/CrashChild", swiftSettings: strict),
         .testTarget(name: "VMTypesTests", dependencies: ["VMTypes"], swiftSettings: strict),
         .testTarget(name: "AddressMapTests", dependencies: ["AddressMap", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HostMemoryTests", dependencies: ["HostMemory", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "PageStoreTests", dependencies: ["PageStore", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "PageStoreTests", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "varve-crash-child"],
+            swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "VarveCommandsTests", dependencies: ["VarveCommands", "TestSupport"], swiftSettings: strict),

@@ -78,8 +78,7 @@ final class CommitRequest: @unchecked Sendable {
         let pages = inputs.reduce(0) { $0 + $1.pageCount }
         let stagedEntries = staged.reduce(0) { $0 + $1.layer.entries.count }
         let prologue = Self.prologueBound(
-            pages: pages + stagedEntries, layers: inputs.count + staged.count + operations.count,
-            operationBytes: operationBytes.count)
+            pages: pages + stagedEntries, layers: inputs.count + staged.count, operationBytes: operationBytes.count)
         buffer.reserve(prologue + pages * Page.size)
         var destination = buffer.base + prologue
         var entryCount = stagedEntries
@@ -112,12 +111,6 @@ final class CommitRequest: @unchecked Sendable {
             layers.append(layer)
             stagedPlaces.append(places)
         }
-        // An object's first layer says how large it is, though it may hold no page.
-        for case .createObject(let id, _, let size, _) in operations
-        where !layers.contains(where: { $0.object == id }) && !hasLineage(id) {
-            layers.append(JournalLayer(object: id, size: size, floorPage: .max, record: 0, entries: []))
-            stagedPlaces.append([])
-        }
         prologueBytes = JournalFormat.headerSize + layers.count * JournalFormat.layerHeaderSize
             + entryCount * PageEntry.encodedSize + operationBytes.count
         let padded = Page.count(forBytes: prologueBytes) * Page.size
@@ -125,12 +118,13 @@ final class CommitRequest: @unchecked Sendable {
         length = padded + inlinePages * Page.size
     }
 
-    private func hasLineage(_ object: ObjectID) -> Bool {
-        operations.contains { if case .lineage(object, _, _, _) = $0 { true } else { false } }
-    }
-
     private func changesSize(_ object: ObjectID) -> Bool {
-        operations.contains { if case .resizeObject(object, _) = $0 { true } else { false } }
+        operations.contains {
+            switch $0 {
+            case .resizeObject(object, _), .createObject(object, _, _, _): true
+            default: false
+            }
+        }
     }
 
     var isEmpty: Bool { layers.isEmpty && operations.isEmpty }

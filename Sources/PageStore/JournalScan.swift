@@ -40,10 +40,7 @@ struct JournalScan {
                     journal, at: head, chain: chain, after: last, from: mark, buffer: buffer)
             else { break }
             if found.header.settledThrough > mark.settled {
-                damage = StoreError(
-                    .damaged,
-                    "the page store is older than the journal: it ends at version \(mark.settled), the journal knows \(found.header.settledThrough) settled",
-                    advice: "Put back the pages.lmdb that belongs to this journal, or restore a backup", path: journal.file.path)
+                damage = Self.older(mark, found.header, journal)
             }
             head = found.header.position + found.header.length
             chain = found.header.checksum
@@ -52,6 +49,13 @@ struct JournalScan {
         }
         try cutTornPages(journal, mark)
         if damage == nil { try findProofOfDamage(journal, mark, buffer) }
+    }
+
+    private static func older(_ mark: JournalMark, _ header: JournalHeader, _ journal: Journal) -> StoreError {
+        StoreError(
+            .damaged,
+            "the page store is older than the journal: it ends at version \(mark.settled), the journal knows \(header.settledThrough) settled",
+            advice: "Put back the pages.lmdb that belongs to this journal, or restore a backup", path: journal.file.path)
     }
 
     private static func prologue(
@@ -124,20 +128,23 @@ struct JournalScan {
     }
 
     private mutating func findProofOfDamage(_ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer) throws(StoreError) {
-        // What follows the broken record lies within one record's length of it (and behind the lap's end).
-        let end = min(mark.position + UInt64(journal.ringBytes), head + 2 * UInt64(journal.maximumRecord))
+        // All of the ring: where the page store is an older copy, the proof may lie laps ahead of its mark.
+        let end = UInt64(journal.ringBytes)
         let window = AlignedBuffer(capacity: 1 << 20)
-        var position = head
+        var position: UInt64 = 0
         while position < end {
-            let room = journal.ringBytes - Int(position % UInt64(journal.ringBytes))
-            let count = min(window.capacity, room, Int(end - position))
+            let count = min(window.capacity, Int(end - position))
             try journal.read(into: window[0..<count], at: position)
             for offset in stride(from: 0, to: count, by: Page.size) {
                 guard let candidate = JournalHeader(from: window.base + offset), candidate.store == journal.store,
-                    candidate.position == position + UInt64(offset), candidate.version > last,
+                    candidate.position % end == position + UInt64(offset), candidate.version > last,
                     candidate.flushedThrough > last || candidate.settledThrough > mark.settled,
-                    let header = try Self.header(journal, at: position + UInt64(offset), buffer: buffer)
+                    let header = try Self.header(journal, at: candidate.position, buffer: buffer)
                 else { continue }
+                if header.settledThrough > mark.settled {
+                    damage = Self.older(mark, header, journal)
+                    return
+                }
                 damage = StoreError(
                     .damaged,
                     "the journal's record after version \(last) is damaged: version \(header.version) says that it had been flushed",

@@ -1,5 +1,6 @@
 internal import CLMDB
 internal import Glibc
+internal import Synchronization
 internal import VMTypes
 
 /// The tables of the page store; docs/FORMAT.md draws their keys and values.
@@ -12,22 +13,68 @@ enum Table: Int, CaseIterable {
 /// The LMDB environment of one store: the only code that calls LMDB.
 ///
 /// Write transactions are synchronous closures (committed on another thread they would leave the writer's lock held for
-/// ever) and are serialized by the page store's settle lock. After a commit error the environment is poisoned: nothing is
-/// written through it again until the store is reopened.
+/// ever) and are serialized by the page store's settle lock. After a commit error the environment is closed, opened again
+/// and synced before anything else is written: only then is it known whether the transaction counts. Where that fails,
+/// the environment is poisoned until the store is reopened.
+///
+/// Invariant: `environment`, `tables` and `mapBase` change only under `gate` held for writing; transactions hold it for
+/// reading. A process opens a file once: LMDB's locks do not survive a second opening.
 final class LMDB: @unchecked Sendable {
     let path: String
-    private let environment: OpaquePointer
+    private let gate = Gate()
+    private var environment: OpaquePointer?
     private var tables: [MDB_dbi] = []
+    /// Where the file is mapped.
+    private var mapBase = 0
+    private let mapBytes: Int
     private let readOnly: Bool
-    private(set) var poison: StoreError?
+    /// Why nothing more is written, or read.
+    private var poison: StoreError?
+    private let identity: FileIdentity
+    private static let opened = Mutex<Set<FileIdentity>>([])
 
     init(path: String, readOnly: Bool, mapBytes: Int = 1 << 40) throws(StoreError) {
         self.path = path
         self.readOnly = readOnly
-        try Self.reserveLockFile(path + "-lock")
+        self.mapBytes = mapBytes
+        identity = try Self.enter(path)
+        do throws(StoreError) { try open() } catch {
+            leave()
+            throw error
+        }
+    }
+
+    deinit {
+        if let environment { mdb_env_close(environment) }
+        leave()
+    }
+
+    /// Registers the file with this process, and makes its lock file's pages sure to be there.
+    private static func enter(_ path: String) throws(StoreError) -> FileIdentity {
+        try opened.withLock { (opened) throws(StoreError) in
+            if let known = FileIdentity(path: path + "-lock"), opened.contains(known) {
+                throw StoreError(
+                    .busy, "this process has the page store open already", advice: "Close it first, or use what is open",
+                    path: path)
+            }
+            try reserveLockFile(path + "-lock")
+            guard let identity = FileIdentity(path: path + "-lock") else { throw File.error("stat", path, errno) }
+            opened.insert(identity)
+            return identity
+        }
+    }
+
+    private var isEntered = true
+    private func leave() {
+        guard isEntered else { return }
+        isEntered = false
+        _ = Self.opened.withLock { $0.remove(identity) }
+    }
+
+    private func open() throws(StoreError) {
         var created: OpaquePointer?
         try Self.check(mdb_env_create(&created), "create an LMDB environment", path)
-        environment = created!
+        let environment = created!
         mdb_env_set_maxdbs(environment, UInt32(Table.allCases.count))
         mdb_env_set_maxreaders(environment, 1024)
         var size = mapBytes
@@ -39,18 +86,30 @@ final class LMDB: @unchecked Sendable {
             code = Failpoint.injectedError() ?? mdb_env_open(environment, path, flags, 0o600)
             size /= 4
         } while code == ENOMEM && size > 1 << 30
-        do {
+        do throws(StoreError) {
             try Self.check(code, "open the page store", path)
             var dead: Int32 = 0
             mdb_reader_check(environment, &dead)
-            try openTables()
+            tables = try openTables(environment)
+            var info = MDB_envinfo()
+            try Self.check(mdb_env_info(environment, &info), "query the page store", path)
+            mapBase = Int(bitPattern: info.me_mapaddr)
         } catch {
             mdb_env_close(environment)
             throw error
         }
+        self.environment = environment
     }
 
-    deinit { mdb_env_close(environment) }
+    /// Closes the environment; whoever uses it afterwards is told that the store is closed.
+    func close() {
+        gate.write {
+            if let environment { mdb_env_close(environment) }
+            environment = nil
+            poison = StoreError(.wrongState, "the store is closed", advice: "Open it again", path: path)
+            leave()
+        }
+    }
 
     /// `-lock` is mapped by LMDB: on a full disk an unreserved page of it would raise SIGBUS.
     private static func reserveLockFile(_ path: String) throws(StoreError) {
@@ -58,7 +117,8 @@ final class LMDB: @unchecked Sendable {
         if try file.size() < 1 << 17 { try file.allocate(offset: 0, count: 1 << 17) }
     }
 
-    private func openTables() throws(StoreError) {
+    private func openTables(_ environment: OpaquePointer) throws(StoreError) -> [MDB_dbi] {
+        var tables: [MDB_dbi] = []
         var transaction: OpaquePointer?
         try Self.check(
             mdb_txn_begin(environment, nil, readOnly ? UInt32(MDB_RDONLY) : 0, &transaction), "begin a transaction", path)
@@ -72,64 +132,113 @@ final class LMDB: @unchecked Sendable {
             tables.append(handle)
         }
         try Self.check(mdb_txn_commit(transaction), "open the tables", path)
+        return tables
+    }
+
+    private func opened() throws(StoreError) -> OpaquePointer {
+        if let environment { return environment }
+        throw poison ?? StoreError(.wrongState, "the store is closed", advice: "Open it again", path: path)
     }
 
     /// Runs `body` in a read transaction. What it gets from the tables dies with the transaction.
     @discardableResult
     func read<Result>(_ body: (Transaction) throws(StoreError) -> Result) throws(StoreError) -> Result {
-        var handle: OpaquePointer?
-        try Self.check(mdb_txn_begin(environment, nil, UInt32(MDB_RDONLY), &handle), "begin a read transaction", path)
-        defer { mdb_txn_abort(handle) }
-        return try body(Transaction(handle!, self))
+        try gate.read { () throws(StoreError) in
+            var handle: OpaquePointer?
+            let begun = mdb_txn_begin(try opened(), nil, UInt32(MDB_RDONLY), &handle)
+            try Self.check(begun, "begin a read transaction", path)
+            defer { mdb_txn_abort(handle) }
+            return try body(Transaction(handle!, self))
+        }
     }
 
-    /// Runs `body` in a write transaction and commits it; where `body` throws, nothing has changed.
+    /// Runs `body` in a write transaction and commits it; where this throws, nothing has changed.
     @discardableResult
     func write<Result>(_ body: (Transaction) throws(StoreError) -> Result) throws(StoreError) -> Result {
+        let (result, code, number) = try gate.read { () throws(StoreError) in try attempt(body) }
+        if code == MDB_SUCCESS { return result }
+        if try reopen(after: code) >= number { return result }
+        if code == ENOSPC || code == EDQUOT || (code == EIO && freeBytes(near: path) == 0) {
+            throw StoreError(
+                .full, "the page store could not be written: no space is left on its file system",
+                advice: "Free some space and try again; nothing was lost", path: path, errno: code)
+        }
+        throw StoreError(
+            .io, "the page store could not commit: \(String(cString: mdb_strerror(code)))",
+            advice: "Check the file system; nothing was lost", path: path, errno: code)
+    }
+
+    /// Commits `body`'s transaction; answers what the commit returned, and the transaction's number.
+    private func attempt<Result>(_ body: (Transaction) throws(StoreError) -> Result) throws(StoreError) -> (Result, Int32, Int) {
+        let environment = try opened()
         if let poison { throw poison }
         var handle: OpaquePointer?
         let begun = Failpoint.injectedError() ?? mdb_txn_begin(environment, nil, 0, &handle)
         try Self.check(begun, "begin a write transaction", path)
         let result: Result
-        do {
+        do throws(StoreError) {
             result = try body(Transaction(handle!, self))
         } catch {
             mdb_txn_abort(handle)
             throw error
         }
+        let number = mdb_txn_id(handle)
         Failpoint.pass("lmdb.commit")
-        let code: Int32
         if let injected = Failpoint.injectedError() {
             mdb_txn_abort(handle)
-            code = injected
-        } else {
-            code = mdb_txn_commit(handle)
+            return (result, injected, number)
         }
-        if code != MDB_SUCCESS {
-            poison = StoreError(
-                code == ENOSPC ? .full : .poisoned,
-                "the page store could not commit: \(String(cString: mdb_strerror(code)))",
-                advice: code == ENOSPC
-                    ? "Free some space, then close and reopen the store; no committed data is lost"
-                    : "Close and reopen the store; no committed data is lost", path: path, errno: code)
-            throw poison!
+        return (result, mdb_txn_commit(handle), number)
+    }
+
+    /// Closes the environment, opens it again and syncs it; answers the number of the last transaction that counts.
+    private func reopen(after code: Int32) throws(StoreError) -> Int {
+        try gate.write { () throws(StoreError) in
+            let why = String(cString: mdb_strerror(code))
+            do throws(StoreError) {
+                if let environment { mdb_env_close(environment) }
+                environment = nil
+                try open()
+                // The kernel may have forgotten pages that it could not write: what the environment shows must be on
+                // the disk before anything builds on it.
+                try Self.check(
+                    Failpoint.injectedError() ?? mdb_env_sync(environment, 1), "sync the page store", path)
+                var info = MDB_envinfo()
+                try Self.check(mdb_env_info(environment, &info), "query the page store", path)
+                return info.me_last_txnid
+            } catch {
+                let unknown = StoreError(
+                    .poisoned, "the page store could not commit (\(why)) nor be reopened: \(error.message)",
+                    advice: "Close and reopen the store; no committed data is lost", path: path, errno: code)
+                poison = unknown
+                throw unknown
+            }
         }
-        return result
     }
 
     /// Syncs the file: the first thing to do with an environment whose last writer may have died in a commit.
-    func sync() throws(StoreError) { try Self.check(mdb_env_sync(environment, 1), "sync the page store", path) }
+    func sync() throws(StoreError) {
+        try gate.read { () throws(StoreError) in
+            let environment = try opened()
+            try Self.check(Failpoint.injectedError() ?? mdb_env_sync(environment, 1), "sync the page store", path)
+        }
+    }
 
     /// Copies the environment, compacted, to `destination`, and syncs the copy.
     func copy(to destination: String) throws(StoreError) {
-        try Self.check(mdb_env_copy2(environment, destination, UInt32(MDB_CP_COMPACT)), "copy the page store", destination)
+        try gate.read { () throws(StoreError) in
+            let code = mdb_env_copy2(try opened(), destination, UInt32(MDB_CP_COMPACT))
+            try Self.check(code, "copy the page store", destination)
+        }
         try File(destination, O_RDWR).sync()
     }
 
     /// Bytes of the file in use, and on LMDB's free list.
     func usage() throws(StoreError) -> (used: Int, free: Int) {
         var info = MDB_envinfo()
-        try Self.check(mdb_env_info(environment, &info), "query the page store", path)
+        try gate.read { () throws(StoreError) in
+            try Self.check(mdb_env_info(try opened(), &info), "query the page store", path)
+        }
         let free = try read { (transaction) throws(StoreError) in transaction.freePages() }
         return ((Int(info.me_last_pgno) + 1) * Page.size, free * Page.size)
     }
@@ -234,6 +343,22 @@ final class LMDB: @unchecked Sendable {
             return statistics.ms_entries
         }
 
+        /// Where a value that LMDB keeps on pages of its own begins in the file: the number of its first page.
+        ///
+        /// LMDB writes it in the 16 bytes before the value. Of a committed page, where it lies in the map tells the same.
+        func filePage(of value: UnsafeRawBufferPointer) throws(StoreError) -> Int {
+            let header = value.baseAddress! - 16
+            let page = header.load(as: UInt64.self)
+            let distance = Int(bitPattern: header) - owner.mapBase
+            let isMapped = distance >= 0 && distance < owner.mapBytes
+            guard page < 1 << 51, !isMapped || UInt64(distance) == page << UInt64(Page.shift) else {
+                throw StoreError(
+                    .damaged, "the value at byte \(distance) of the page store says that it begins at page \(page)",
+                    advice: "Run `varve verify`, then `varve repair`", path: owner.path)
+            }
+            return Int(page)
+        }
+
         fileprivate func freePages() -> Int {
             var cursor: OpaquePointer?
             guard mdb_cursor_open(handle, 0, &cursor) == MDB_SUCCESS else { return 0 }
@@ -246,48 +371,5 @@ final class LMDB: @unchecked Sendable {
             }
             return pages
         }
-    }
-
-    /// Where a value that LMDB keeps on pages of its own begins in the file: the number of its first page, which LMDB
-    /// writes in the 16 bytes before it.
-    static func filePage(of value: UnsafeRawBufferPointer) -> Int {
-        Int(truncatingIfNeeded: (value.baseAddress! - 16).load(as: UInt64.self))
-    }
-}
-
-/// A key: big-endian fields, so that LMDB's byte order is the order of the numbers; or a name.
-struct Key {
-    private(set) var bytes: [UInt8] = []
-
-    init() {}
-    init(_ name: String) { bytes = Array(name.utf8) }
-    init(_ fields: UInt64...) { for field in fields { append(field) } }
-
-    func with(_ part: UInt32) -> Key {
-        var key = self
-        withUnsafeBytes(of: part.bigEndian) { key.bytes.append(contentsOf: $0) }
-        return key
-    }
-
-    private mutating func append(_ field: UInt64) {
-        withUnsafeBytes(of: field.bigEndian) { bytes.append(contentsOf: $0) }
-    }
-
-    fileprivate func withValue(_ body: (inout MDB_val) -> Int32) -> Int32 {
-        bytes.withUnsafeBytes { raw in
-            var value = MDB_val(mv_size: raw.count, mv_data: UnsafeMutableRawPointer(mutating: raw.baseAddress))
-            return body(&value)
-        }
-    }
-
-    /// The big-endian number at byte `offset` of a key that was read; nil where it is too short.
-    static func field(_ key: UnsafeRawBufferPointer, _ offset: Int) -> UInt64? {
-        guard key.count >= offset + 8 else { return nil }
-        return UInt64(bigEndian: key.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-    }
-
-    static func part(_ key: UnsafeRawBufferPointer, _ offset: Int) -> UInt32? {
-        guard key.count >= offset + 4 else { return nil }
-        return UInt32(bigEndian: key.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
     }
 }

@@ -9,19 +9,21 @@ struct ObjectLiveness {
     var views: [(from: Version, through: Version)] = []
 
     /// Groups of rows between which no boundary lies: within one, only the newest bytes of a page are seen. Rows that
-    /// nobody sees are in `dead`.
-    func groups() -> (live: [[Int]], dead: [Int]) {
+    /// nobody sees, and gaps, are in `dead`.
+    func groups() -> (live: [[Int]], dead: [[Int]]) {
         var boundaries = Set(views.map(\.through))
         for view in views where view.from > .zero { boundaries.insert(view.from.previous) }
         let sorted = boundaries.sorted()
         var live: [[Int]] = []
-        var dead: [Int] = []
+        var dead: [[Int]] = []
         var interval = 0
         var lastInterval = -1
+        var lastDead = -1
         for (index, entry) in rows.enumerated() {
             while interval < sorted.count, sorted[interval] < entry.version { interval += 1 }
-            guard views.contains(where: { $0.from <= entry.version && entry.version <= $0.through }) else {
-                dead.append(index)
+            guard !entry.row.isGap, views.contains(where: { $0.from <= entry.version && entry.version <= $0.through }) else {
+                if interval == lastDead { dead[dead.count - 1].append(index) } else { dead.append([index]) }
+                lastDead = interval
                 continue
             }
             if interval == lastInterval { live[live.count - 1].append(index) } else { live.append([index]) }
@@ -36,12 +38,13 @@ extension PageStore {
     /// and what was rolled back to. Called with `settling` held, so that nothing moves meanwhile.
     func liveness() throws(StoreError) -> [ObjectID: ObjectLiveness] {
         let leases = try leases.all()
-        let (objects, snapshots, retention, settled, young, tables) = try state.withLock { (state) throws(StoreError) in
+        let (objects, kept, settled, young, tables) = try state.withLock { (state) throws(StoreError) in
             (
-                try state.metadata.allObjects(), Array(try state.metadata.snapshots().values), state.metadata.retention,
-                state.settled, state.young, state.others.compactMap(\.table)
+                try state.metadata.allObjects(), try wanted(&state), state.settled, state.young,
+                state.others.compactMap(\.table)
             )
         }
+        let (snapshots, retention) = kept
         var found: [ObjectID: ObjectLiveness] = [:]
         var lineage: [ObjectID: [Version: LineageRow]] = [:]
         try lmdb.read { (t) throws(StoreError) in
@@ -77,7 +80,7 @@ extension PageStore {
             for table in tables where table.object == object.id && table.version != .infinity { try consider(table.version) }
             // An object that died in the journal lives on in the page store until its death is settled.
             if !object.isLive, object.died > settled { try look(object.id, settled) }
-            let rows = found[object.id]?.rows ?? []
+            let rows = (found[object.id]?.rows ?? []).filter { !$0.row.isGap }
             for (version, _) in rows.suffix(Int(retention.versions)) { try consider(version) }
             if retention.seconds > 0 {
                 let horizon = now - Int64(retention.seconds) * 1_000_000_000

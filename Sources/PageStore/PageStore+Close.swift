@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 public import VMTypes
 
 extension PageStore {
@@ -7,19 +8,23 @@ extension PageStore {
     /// A disk that is full or fails makes the next opening recover instead; the error says so, nothing is lost.
     public func close() throws(StoreError) {
         guard isWriter else {
-            leases.close()
+            lmdb.close()
             return
         }
         stopSettler()
-        defer { leases.unlockWriter() }
+        defer {
+            lmdb.close()
+            leases.unlockWriter()
+        }
         if let failure = state.withLock({ $0.failure }) { throw failure }
-        guard state.withLock({ $0.markedDirty }) else { return }
+        guard state.withLock({ $0.markedDirty }) || !recovery.wasClean else { return }
         try settle()
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 try saveCounters(t)
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
-                meta.clean = state.withLock { $0.young.isEmpty && $0.unflushed == 0 }
+                let hasStaged = try self.hasStaged(t)
+                meta.clean = state.withLock { $0.young.isEmpty && $0.unflushed == 0 } && !hasStaged
                 try t.put(.meta, StoreMeta.key, row: meta)
             }
         }
@@ -39,11 +44,22 @@ extension PageStore {
             guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
             meta.mark.position = 0
             meta.mark.chain = 0
-            meta.clean = true
+            // Recovery deletes what was staged while the copy was made.
+            meta.clean = try !hasStaged(t)
             try t.put(.meta, StoreMeta.key, row: meta)
         }
         try copy.sync()
         try Folder.sync(destination)
+    }
+
+    /// True where parts are in the page store that no commit names yet.
+    private func hasStaged(_ t: LMDB.Transaction) throws(StoreError) -> Bool {
+        var found = false
+        try t.forEach(.graveyard, from: Key(0), prefix: 8) { (_, _) throws(StoreError) in
+            found = true
+            return false
+        }
+        return found
     }
 
     /// Bytes of the page store's file in use, free within it, and of the journal waiting to be settled.
@@ -51,4 +67,20 @@ extension PageStore {
         let (used, free) = try lmdb.usage()
         return (used, free, state.withLock { Int($0.head - $0.tail) })
     }
+}
+
+extension PageStore {
+    /// Ends this process's use of the store as a crash would, for tests: nothing is flushed, settled or marked.
+    ///
+    /// `body` runs when nothing moves any more, with the files as the crash leaves them.
+    func abandon<Failure: Error>(_ body: () throws(Failure) -> Void) throws(Failure) {
+        stopSettler()
+        settling._unsafeLock()
+        defer { settling._unsafeUnlock() }
+        lmdb.close()
+        leases.unlockWriter()
+        try body()
+    }
+
+    func abandon() { abandon {} }
 }

@@ -21,10 +21,13 @@ extension PageStore {
         durability: Durability
     ) throws(StoreError) -> Version {
         try requireWriter()
-        try validate(inputs)
+        try validate(inputs, staged)
+        let inputs = completed(inputs, staged, operations)
         let pages = inputs.reduce(0) { $0 + $1.pageCount }
         let operationBytes = StoreOperation.encode(operations).count
-        if CommitRequest.bound(pages: pages, layers: inputs.count + operations.count, operationBytes: operationBytes) > journal.maximumRecord {
+        if pages > 0,
+            CommitRequest.bound(pages: pages, layers: inputs.count, operationBytes: operationBytes) > journal.maximumRecord
+        {
             return try commitLarge(inputs, staged: staged, operations: operations, durability: durability)
         }
         let request = spareRequests.withLock { $0.popLast() } ?? CommitRequest(capacity: 64 << 10)
@@ -32,8 +35,15 @@ extension PageStore {
             request.outcome = nil
             spareRequests.withLock { if $0.count < 4 { $0.append(request) } }
         }
+        let pins = try pins(of: operations)
+        defer { withExtendedLifetime(pins) {} }
+        // What lies under the layer is another state from this commit on: nothing in it can be called unchanged.
+        let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
         let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
         request.capture(inputs, staged: staged, operations: operations) { index, page, sum, bytes in
+            if rebased.contains(inputs[index].object) { return false }
+            // The layer itself takes away what was committed from its floor on.
+            if page >= Int(inputs[index].floorPage) { return sum == Checksum.zeroPage && isZeroPage(bytes) }
             guard let slot = tables[index]?[page] else { return false }
             return isUnchanged(slot, page, sum, bytes)
         }
@@ -50,9 +60,16 @@ extension PageStore {
         return try append(request)
     }
 
-    private func validate(_ inputs: [LayerInput]) throws(StoreError) {
+    private func validate(_ inputs: [LayerInput], _ staged: [(layer: JournalLayer, places: [Place])]) throws(StoreError) {
+        let objects = inputs.map(\.object) + staged.map(\.layer.object)
+        guard Set(objects).count == objects.count else {
+            throw StoreError(.invalid, "a commit holds two layers of one object", advice: "Make one layer of them")
+        }
         for input in inputs {
             guard let last = input.runs.last else { continue }
+            for (run, next) in zip(input.runs, input.runs.dropFirst()) where run.end > next.start {
+                throw StoreError(.invalid, "\(run) and \(next) of object \(input.object) overlap or are out of order")
+            }
             guard last.end <= Page.count(forBytes: Int(input.size)) else {
                 throw StoreError(
                     .invalid, "\(last) of object \(input.object) lie beyond its \(input.size) bytes",
@@ -72,30 +89,19 @@ extension PageStore {
 
     /// Queues the record; its thread, or another that is writing already, writes and flushes all that is queued.
     private func append(_ request: CommitRequest) throws(StoreError) -> Version {
-        let leads = state.withLock { state in
-            state.queue.append(request)
-            if state.leading { return false }
-            state.leading = true
-            return true
-        }
-        if leads { lead() }
-        let outcome: Result<Version, StoreError> = state.wait { state in
-            if let outcome = request.outcome { return outcome }
-            // The last leader has left while this record stood in the queue.
-            if !state.leading {
+        state.withLock { $0.queue.append(request) }
+        while true {
+            let outcome: Result<Version, StoreError>? = state.wait { state in
+                if let outcome = request.outcome { return .some(outcome) }
+                // Nobody writes: this thread does, what stands before its record too.
+                guard !state.leading else { return nil }
                 state.leading = true
-                return .failure(Self.takeOver)
+                return .some(nil)
             }
-            return nil
-        }
-        if case .failure(Self.takeOver) = outcome {
+            if let outcome { return try outcome.get() }
             lead()
-            return try request.outcome!.get()
         }
-        return try outcome.get()
     }
-
-    private static let takeOver = StoreError(.wrongState, "the journal has no leader")
 
     /// Writes what is queued, flushes once, publishes, and gives up the lead. `leading` is ours on entry.
     private func lead() {
@@ -160,10 +166,16 @@ extension PageStore {
         try markDirty()
         let length = request.length
         try makeSettleable(beforeRecordOf: length)
+        var isFirstTry = true
         var header: JournalHeader = try state.wait { (state) throws(StoreError) in
             if let failure = state.failure { throw failure }
+            guard !state.closing else {
+                throw StoreError(.wrongState, "the store is closed", advice: "Open it again", path: folder)
+            }
             let position = journal.position(forRecordOf: length, head: state.head)
             guard position + UInt64(length) - state.tail <= UInt64(ringBytes) else {
+                if isFirstTry { state.settleFailure = nil }
+                isFirstTry = false
                 if let failure = state.settleFailure {
                     state.settleFailure = nil
                     throw StoreError(
@@ -175,7 +187,9 @@ extension PageStore {
                 self.state.wake()
                 return nil
             }
-            for operation in request.operations { try state.metadata.validate(operation) }
+            // What is being folded or merged now may be what the operations are about to pin.
+            if state.rearranging != nil, request.operations.contains(where: \.pinsPast) { return nil }
+            try validate(request, &state)
             var header = JournalHeader()
             header.flags = request.durability == .deferred ? JournalHeader.deferredFlag : 0
             header.store = uuid
@@ -235,7 +249,12 @@ extension PageStore {
         for operation in record.operations {
             // Reading the page store's tables can fail here only if it is damaged; the commit itself is done.
             try? state.metadata.apply(operation, version: record.version, time: header.time)
-            if case .lineage(let object, _, _, _) = operation { state.heads[object] = nil }
+            switch operation {
+            case .lineage(let object, _, _, _), .deleteObject(let object):
+                // Views of the head that was still read through the table; it is told where its pages go.
+                if let table = state.heads.removeValue(forKey: object) { state.others.append(WeakTable(table: table)) }
+            default: break
+            }
         }
         state.young.append(record)
     }
@@ -248,19 +267,6 @@ extension PageStore {
                 storage[Int(entry.page)] = PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum)
             }
         }
-    }
-
-    /// Says in the page store, before the first record of this opening, that its mark no longer covers the journal.
-    private func markDirty() throws(StoreError) {
-        if state.withLock({ $0.markedDirty }) { return }
-        try exclusively { () throws(StoreError) in
-            try lmdb.write { (t) throws(StoreError) in
-                guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
-                meta.clean = false
-                try t.put(.meta, StoreMeta.key, row: meta)
-            }
-        }
-        state.withLock { $0.markedDirty = true }
     }
 
     /// Puts every deferred commit on the disk.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 public import VMTypes
 
 /// What reclaiming did, or would do.
@@ -23,7 +24,7 @@ extension PageStore {
     public func reclaim(dryRun: Bool = false) throws(StoreError) -> ReclaimReport {
         try requireWriter()
         if !dryRun { try settle() }
-        return try exclusively { () throws(StoreError) in
+        return try mergingAlone { () throws(StoreError) in
             var report = ReclaimReport()
             try merge(deadShare: 0, dryRun: dryRun, &report)
             try bury(dryRun: dryRun, &report)
@@ -35,32 +36,46 @@ extension PageStore {
     public func optimize(_ object: ObjectID) throws(StoreError) -> ReclaimReport {
         try requireWriter()
         try settle()
-        return try exclusively { () throws(StoreError) in
+        return try mergingAlone { () throws(StoreError) in
             var report = ReclaimReport()
-            guard let mine = try liveness()[object] else { return report }
+            guard let mine = try exclusively({ () throws(StoreError) in try liveness() })[object] else { return report }
             for group in mine.groups().live where group.count > 1 { try mergeGroup(mine, group, &report) }
             try bury(dryRun: false, &report)
             return report
         }
     }
 
+    /// Runs `body` while nobody else merges.
+    private func mergingAlone<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+        merging._unsafeLock()
+        defer { merging._unsafeUnlock() }
+        return try body()
+    }
+
     /// Merges where half of what it would read is dead: space stays below twice what lives, and writing below about twice
-    /// what was committed.
+    /// what was committed. Looks only once an eighth of the file's size has been settled since the last time.
     func mergeWhereWorthwhile() throws(StoreError) {
-        try exclusively { () throws(StoreError) in
+        let settled = state.withLock { $0.unmergedPages } * Page.size
+        guard settled >= Self.leastMerge, try settled >= lmdb.usage().used / 8 else { return }
+        state.withLock { $0.unmergedPages = 0 }
+        try mergingAlone { () throws(StoreError) in
             var report = ReclaimReport()
             try merge(deadShare: 0.5, dryRun: false, &report)
             try bury(dryRun: false, &report)
         }
     }
 
+    /// Bytes below which nothing is merged by itself.
+    private static let leastMerge = 32 << 20
+
     private func merge(deadShare: Double, dryRun: Bool, _ report: inout ReclaimReport) throws(StoreError) {
-        for mine in try liveness().values.sorted(by: { $0.object < $1.object }) {
+        let all = try exclusively { () throws(StoreError) in try liveness() }
+        for mine in all.values.sorted(by: { $0.object < $1.object }) {
             let (live, dead) = mine.groups()
-            if !dead.isEmpty {
-                report.layersDropped += dead.count
-                for index in dead { report.bytesFreed += Int(mine.rows[index].row.pageCount) * Page.size }
-                if !dryRun { try drop(mine.object, dead.map { mine.rows[$0] }) }
+            for group in dead where group.count > 1 || !mine.rows[group[0]].row.isGap {
+                report.layersDropped += group.count { !mine.rows[$0].row.isGap }
+                for index in group { report.bytesFreed += Int(mine.rows[index].row.pageCount) * Page.size }
+                if !dryRun { try dropIfDead(mine.object, group.map { mine.rows[$0] }) }
             }
             for group in live where group.count > 1 {
                 let total = group.reduce(0) { $0 + Int(mine.rows[$1].row.pageCount) }
@@ -71,21 +86,23 @@ extension PageStore {
                 report.layersMerged += group.count
                 if !dryRun { try mergeGroup(mine, group, &report, counted: true) }
             }
-            if mine.rows.count == dead.count, mine.views.isEmpty, !dryRun { try forget(mine.object) }
+            if live.isEmpty, mine.views.isEmpty, !dryRun {
+                try rearranging(.merging) { () throws(StoreError) in try forget(mine.object) }
+            }
         }
     }
 
-    /// The newest entry of each page within a group, with its place.
-    private func livePages(_ mine: ObjectLiveness, _ group: [Int]) throws(StoreError) -> [UInt32: (PageEntry, Place)] {
-        var pages: [UInt32: (PageEntry, Place)] = [:]
+    /// The newest entry of each page within a group, with its place. Only merging changes settled layers: no gate is needed.
+    private func livePages(_ mine: ObjectLiveness, _ group: [Int]) throws(StoreError) -> LayerFold {
+        let fold = LayerFold()
         try lmdb.read { (t) throws(StoreError) in
             for index in group {
                 let row = mine.rows[index].row
-                if row.floorPage != .max { pages = pages.filter { $0.key < row.floorPage } }
+                fold.clear(from: row.floorPage)
                 let parts = try forEachPart(of: mine.object, record: row.record, t) { (header, first) throws(StoreError) in
                     var page = first
                     for entry in header.entries {
-                        pages[entry.page] = (entry, entry.isZero ? .zeros : .file(page))
+                        fold.add(entry, .file(page))
                         if !entry.isZero { page += 1 }
                     }
                 }
@@ -96,14 +113,14 @@ extension PageStore {
                 }
             }
         }
-        return pages
+        return fold
     }
 
     /// Writes one layer of a group's newest pages, in page order, and takes the group's layers out of use.
     private func mergeGroup(_ mine: ObjectLiveness, _ group: [Int], _ report: inout ReclaimReport, counted: Bool = false)
         throws(StoreError)
     {
-        let pages = try livePages(mine, group).values.sorted { $0.0.page < $1.0.page }
+        let pages = try livePages(mine, group).pages()
         if !counted {
             report.layersMerged += group.count
             report.bytesRewritten += pages.count * Page.size
@@ -113,18 +130,22 @@ extension PageStore {
         let record = newRecord()
         var moves: [Relocation] = []
         var parts: UInt32 = 0
+        var isNamed = false
+        defer { if !isNamed { discard(object: mine.object, record: record, parts: parts) } }
         var start = 0
         // Bounded transactions; the record has no name until the last one.
         while start < pages.count {
             let end = min(start + 16 * LayerPart.maximumEntries, pages.count)
-            try lmdb.write { (t) throws(StoreError) in
-                try saveCounters(t)
-                var first = start
-                while first < end {
-                    let last = min(first + LayerPart.maximumEntries, end)
-                    moves += try copyPart(mine.object, record, parts, Array(pages[first..<last]), t)
-                    parts += 1
-                    first = last
+            try exclusively { () throws(StoreError) in
+                try lmdb.write { (t) throws(StoreError) in
+                    try saveCounters(t)
+                    var first = start
+                    while first < end {
+                        let last = min(first + LayerPart.maximumEntries, end)
+                        moves += try copyPart(mine.object, record, parts, Array(pages[first..<last]), t)
+                        parts += 1
+                        first = last
+                    }
                 }
             }
             Failpoint.pass("merge.part")
@@ -135,17 +156,40 @@ extension PageStore {
             record: record, first: rows[0].row.first, size: newest.row.size,
             floorPage: rows.map(\.row.floorPage).min() ?? .max, partCount: parts, pageCount: UInt32(pages.count),
             time: newest.row.time)
+        isNamed = try rearranging(.merging) { () throws(StoreError) in
+            // Somebody may have begun to look at a state in between while the pages were copied.
+            guard try isStillOneGroup(mine.object, rows) else { return false }
+            try replace(mine.object, rows, by: row, parts: parts, moves)
+            return true
+        }
+    }
+
+    private func isStillOneGroup(_ object: ObjectID, _ rows: [(version: Version, row: VersionRow)]) throws(StoreError) -> Bool {
+        guard let now = try liveness()[object] else { return false }
+        let wanted = rows.map(\.version)
+        return now.groups().live.contains { group in
+            let versions = group.map { now.rows[$0].version }
+            return versions.contains(wanted[0]) && wanted.allSatisfy(versions.contains)
+        }
+    }
+
+    /// Puts the merged record in the place of the group's rows, and tells the page tables where the pages are now.
+    private func replace(
+        _ object: ObjectID, _ rows: [(version: Version, row: VersionRow)], by row: VersionRow, parts: UInt32,
+        _ moves: [Relocation]
+    ) throws(StoreError) {
         let epoch = try lmdb.write { (t) throws(StoreError) in
+            try saveCounters(t)
             let epoch = try nextEpoch(t)
-            for old in rows { try takeOut(mine.object, old, epoch, t) }
-            try putChained(.versions, Key(mine.object.rawValue, newest.version.rawValue), row, object: mine.object, t)
-            for part in 0..<parts { try t.delete(.graveyard, Key(0, mine.object.rawValue, record).with(part)) }
+            for old in rows { try takeOut(object, old, epoch, t) }
+            try putChained(.versions, Key(object.rawValue, rows.last!.version.rawValue), row, object: object, t)
+            for part in 0..<parts { try t.delete(.graveyard, Key(0, object.rawValue, row.record).with(part)) }
             return epoch
         }
         Failpoint.pass("merge.committed")
         state.withLock { state in
             state.epoch = epoch
-            state.relocate(mine.object, moves)
+            state.relocate(object, moves)
         }
     }
 
@@ -160,7 +204,7 @@ extension PageStore {
         header.encode(to: value.baseAddress!)
         var moves: [Relocation] = []
         var destination = value.baseAddress! + LayerPart.headerSize
-        var filePage = LMDB.filePage(of: UnsafeRawBufferPointer(value)) + 1
+        var filePage = try t.filePage(of: UnsafeRawBufferPointer(value)) + 1
         for (entry, place) in pages where !entry.isZero {
             try readPlace(place, into: UnsafeMutableRawBufferPointer(start: destination, count: Page.size))
             guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
@@ -195,12 +239,29 @@ extension PageStore {
         }
     }
 
+    private func dropIfDead(_ object: ObjectID, _ rows: [(version: Version, row: VersionRow)]) throws(StoreError) {
+        try rearranging(.merging) { () throws(StoreError) in
+            let versions = Set(rows.map(\.version))
+            guard let now = try liveness()[object],
+                now.groups().dead.contains(where: { group in versions.isSubset(of: group.map { now.rows[$0].version }) })
+            else { return }
+            try drop(object, rows)
+        }
+    }
+
     private func drop(_ object: ObjectID, _ rows: [(version: Version, row: VersionRow)]) throws(StoreError) {
         let epoch = try lmdb.write { (t) throws(StoreError) in
             let epoch = try nextEpoch(t)
             for row in rows { try takeOut(object, row, epoch, t) }
+            // States that had these layers are gone: the gap says so to whoever asks for one.
+            let last = rows.last!
+            let gap = VersionRow(
+                record: 0, first: rows.map(\.row.first).min()!, size: 0, floorPage: .max, partCount: 0, pageCount: 0,
+                time: last.row.time)
+            try putChained(.versions, Key(object.rawValue, last.version.rawValue), gap, object: object, t)
             return epoch
         }
+        Failpoint.pass("merge.dropped")
         state.withLock { $0.epoch = epoch }
     }
 
@@ -210,6 +271,12 @@ extension PageStore {
         guard let info, !info.isLive, info.died <= settledVersion else { return }
         try lmdb.write { (t) throws(StoreError) in
             for version in try Metadata.lineage(of: object, t).keys { try t.delete(.lineage, Key(object.rawValue, version.rawValue)) }
+            var gaps: [UInt64] = []
+            try t.forEach(.versions, from: Key(object.rawValue, 0), prefix: 8) { (key, _) throws(StoreError) in
+                if let version = Key.field(key, 8) { gaps.append(version) }
+                return true
+            }
+            for version in gaps { try t.delete(.versions, Key(object.rawValue, version)) }
             try t.delete(.chains, Key(object.rawValue))
             try t.delete(.objects, Key(object.rawValue))
         }
@@ -221,7 +288,8 @@ extension PageStore {
         let leases = try leases.all()
         var graves: [(key: Key, record: Key)] = []
         try lmdb.read { (t) throws(StoreError) in
-            try t.forEach(.graveyard, from: Key(1)) { (key, _) throws(StoreError) in
+            try t.forEach(.graveyard, from: Key(1)) { (key, value) throws(StoreError) in
+                _ = try GraveRow.decode(value, key: key)
                 guard let epoch = Key.field(key, 0), let object = Key.field(key, 8), let record = Key.field(key, 16),
                     let part = Key.part(key, 24)
                 else { return true }
@@ -240,10 +308,12 @@ extension PageStore {
         var start = 0
         while start < graves.count {
             let end = min(start + 512, graves.count)
-            try lmdb.write { (t) throws(StoreError) in
-                for grave in graves[start..<end] {
-                    try t.delete(.records, grave.record)
-                    try t.delete(.graveyard, grave.key)
+            try exclusively { () throws(StoreError) in
+                try lmdb.write { (t) throws(StoreError) in
+                    for grave in graves[start..<end] {
+                        try t.delete(.records, grave.record)
+                        try t.delete(.graveyard, grave.key)
+                    }
                 }
             }
             Failpoint.pass("reclaim.buried")

@@ -32,9 +32,8 @@ extension PageStore {
             }
         }
         let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)
-        // A writer at work reuses pages under the check; it made its own when it opened the store.
-        let isQuiet = access == .write ? true : try leases.writer() == nil
-        if isQuiet { try LMDBFile.check(pages) }
+        // While a writer commits, pages change under a check; it made one when it opened the store.
+        if access == .write { try LMDBFile.check(pages) } else if try leases.writer() == nil { try LMDBFile.check(pages) }
         let journal = try Journal(path: folder + "/" + StoreFile.journal, readOnly: access == .read)
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: access == .read)
         let meta = try readMeta(lmdb)
@@ -45,7 +44,7 @@ extension PageStore {
         }
         let state = State(
             head: meta.mark.position, tail: meta.mark.position, chain: meta.mark.chain, last: meta.mark.last,
-            nextVersion: meta.mark.last.next, flushed: meta.mark.settled, settled: meta.mark.settled,
+            nextVersion: max(meta.mark.last.next, meta.nextVersion), flushed: meta.mark.settled, settled: meta.mark.settled,
             nonce: UInt64.random(in: 1...UInt64.max), nextRecord: meta.nextRecord, nextID: meta.nextID, epoch: meta.epoch,
             metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: !meta.clean)
         let store = PageStore(
@@ -88,7 +87,8 @@ extension PageStore {
             state.chain = scan.chain
             state.last = scan.last
             state.flushed = max(scan.last, mark.settled)
-            state.nextVersion = Version(max(scan.last, mark.settled).rawValue + 1 + UInt64(Self.maximumUnflushed))
+            let known = max(max(scan.last, mark.settled).next, state.nextVersion)
+            state.nextVersion = Version(known.rawValue + UInt64(Self.maximumUnflushed))
             state.nextID = max(state.nextID, nextID) + UInt64(Self.maximumUnflushed)
             for record in young {
                 for operation in record.operations {
@@ -97,6 +97,8 @@ extension PageStore {
                 for layer in record.layers { state.nextRecord = max(state.nextRecord, layer.record + 1) }
             }
             state.young = young
+            // The first commit writes down the numbers that it begins with.
+            state.markedDirty = false
         }
         try deleteOrphans()
     }
@@ -175,7 +177,7 @@ extension PageStore {
                     advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
             }
             expected += 1
-            try body(header, LMDB.filePage(of: value) + 1)
+            try body(header, try t.filePage(of: value) + 1)
             return true
         }
         return Int(expected)
@@ -186,7 +188,8 @@ extension PageStore {
         let named = Set(state.withLock { state in state.young.flatMap { $0.layers.map(\.record) } })
         var orphans: [(object: UInt64, record: UInt64, part: UInt32)] = []
         try lmdb.read { (t) throws(StoreError) in
-            try t.forEach(.graveyard, from: Key(0), prefix: 8) { (key, _) throws(StoreError) in
+            try t.forEach(.graveyard, from: Key(0), prefix: 8) { (key, value) throws(StoreError) in
+                _ = try GraveRow.decode(value, key: key)
                 if let object = Key.field(key, 8), let record = Key.field(key, 16), let part = Key.part(key, 24),
                     !named.contains(record)
                 {

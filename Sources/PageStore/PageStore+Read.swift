@@ -12,14 +12,16 @@ public final class ObjectView: @unchecked Sendable {
     let table: PageTable
     private let lease: LeaseFile.Lease
     private let epoch: UInt64
+    private let horizon: UInt64
 
-    init(store: PageStore, object: ObjectID, version: Version, table: PageTable, lease: LeaseFile.Lease, epoch: UInt64) {
-        self.epoch = epoch
+    fileprivate init(store: PageStore, object: ObjectID, version: Version, table: PageTable, pin: PageStore.Pin) {
+        epoch = pin.epoch
+        horizon = pin.horizon
         self.store = store
         self.object = object
         self.version = version
         self.table = table
-        self.lease = lease
+        lease = pin.lease
     }
 
     /// Bytes.
@@ -40,9 +42,9 @@ public final class ObjectView: @unchecked Sendable {
         case beyondEnd
     }
 
-    /// True while no record has gone out of use since this view was made. What was mapped from `extents` is pinned where
-    /// this is still true after mapping; else map again through a new view.
-    public var isCurrent: Bool { store.state.withLock { $0.epoch == epoch } }
+    /// True while no record has been made or has gone out of use since this view was made. What was mapped from
+    /// `extents` is pinned where this is still true after mapping; else map again through a new view.
+    public var isCurrent: Bool { store.state.withLock { $0.epoch == epoch && $0.nextRecord == horizon } }
 
     /// The runs that `range` is made of, in order.
     public func extents(in range: PageRange) -> [(pages: PageRange, extent: Extent)] {
@@ -126,8 +128,9 @@ extension PageStore {
     /// Pins `object` at its last commit, which further commits move on.
     public func head(of object: ObjectID) throws(StoreError) -> ObjectView {
         guard isWriter else { return try view(of: object, at: settledVersion) }
-        let (lease, epoch) = try lease(object, at: flushedVersion)
-        return ObjectView(store: self, object: object, version: .infinity, table: try headTable(object), lease: lease, epoch: epoch)
+        guard try self.object(object)?.isLive == true else { throw Metadata.missing(object) }
+        let pin = try pin(object, at: flushedVersion)
+        return ObjectView(store: self, object: object, version: .infinity, table: try headTable(object), pin: pin)
     }
 
     /// Pins `object` at `version`, which must be kept still (`.notRetained`) and hold the object (`.notFound`).
@@ -137,7 +140,7 @@ extension PageStore {
             throw StoreError(.notFound, "version \(version) is not there; the last is \(last)", advice: "`varve log` lists them", path: folder)
         }
         if isWriter, version > flushedVersion { try flush() }
-        let (lease, epoch) = try lease(object, at: version)
+        let pin = try pin(object, at: version)
         guard let info = try state.withLock({ (state) throws(StoreError) in try state.metadata.object(object) }) else {
             throw Metadata.missing(object)
         }
@@ -145,17 +148,24 @@ extension PageStore {
             throw StoreError(
                 .notFound, "object \(object) is not part of version \(version)", advice: "`varve ls --at` lists a version's objects")
         }
-        return ObjectView(store: self, object: object, version: version, table: try table(object, at: version), lease: lease, epoch: epoch)
+        return ObjectView(store: self, object: object, version: version, table: try table(object, at: version), pin: pin)
     }
 
-    /// Pins first, then reads the epoch again: what died before this lease could be seen was not yet deleted.
-    private func lease(_ object: ObjectID, at version: Version) throws(StoreError) -> (LeaseFile.Lease, UInt64) {
+    /// A lease, and what was known when it was taken: it holds records below `horizon` that die after `epoch`.
+    fileprivate struct Pin {
+        var lease: LeaseFile.Lease
+        var epoch: UInt64
+        var horizon: UInt64
+    }
+
+    /// Pins `object` at `version`; the page table is made afterwards, so that it names nothing that is not pinned.
+    private func pin(_ object: ObjectID, at version: Version) throws(StoreError) -> Pin {
         let (epoch, horizon) = state.withLock { ($0.epoch, $0.nextRecord) }
         // An object with lineage shows pages of others: it pins them all.
         let rows = try state.withLock { (state) throws(StoreError) in try state.metadata.lineage(of: object) }
         let lease = try leases.acquire(
             object: rows.isEmpty ? object : nil, version: version, epoch: epoch, horizon: isWriter ? horizon : .max)
-        return (lease, epoch)
+        return Pin(lease: lease, epoch: epoch, horizon: horizon)
     }
 
     /// Reads pages through a table. A page whose bytes do not match was moved and its old place reused, or is damaged:

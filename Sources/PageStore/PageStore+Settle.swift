@@ -13,7 +13,7 @@ private struct FoldedLayer {
     var time: Int64
     /// Not 0: the pages are in the page store already.
     var record: UInt64
-    var pages: [UInt32: (entry: PageEntry, place: Place)] = [:]
+    let fold = LayerFold()
 }
 
 extension PageStore {
@@ -31,7 +31,7 @@ extension PageStore {
     /// Settles one batch; false where there was nothing to do.
     @discardableResult
     func settleOnce() throws(StoreError) -> Bool {
-        let done = try exclusively { () throws(StoreError) in try settleBatch() }
+        let done = try rearranging(.settling) { () throws(StoreError) in try settleBatch() }
         if done, let notify = onSettled.withLock({ $0 }) { notify() }
         return done
     }
@@ -41,6 +41,18 @@ extension PageStore {
         settling._unsafeLock()
         defer { settling._unsafeUnlock() }
         return try body()
+    }
+
+    /// Runs `body`, which moves layers, while nothing else does. What it is to keep is asked for in `body`.
+    func rearranging<Result>(_ how: Rearrangement, _ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+        try exclusively { () throws(StoreError) in
+            state.withLock { $0.rearranging = how }
+            defer {
+                state.withLock { $0.rearranging = nil }
+                state.wake()
+            }
+            return try body()
+        }
     }
 
     private func settleBatch() throws(StoreError) -> Bool {
@@ -61,9 +73,8 @@ extension PageStore {
         var meta = try PageStore.readMeta(lmdb)
         var moves: [(ObjectID, [Relocation])] = []
         try lmdb.write { (t) throws(StoreError) in
-            meta.nextRecord = max(meta.nextRecord, state.withLock { $0.nextRecord })
             for layer in folded {
-                let relocations = try settle(layer, bytes, &meta, t)
+                let relocations = try settle(layer, bytes, t)
                 moves.append((layer.object, relocations))
                 Failpoint.pass("settle.layer")
             }
@@ -71,7 +82,9 @@ extension PageStore {
             meta.mark = JournalMark(
                 settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
                 last: last.version)
-            meta.nextID = max(meta.nextID, state.withLock { $0.nextID })
+            let (record, id) = state.withLock { ($0.nextRecord, $0.nextID) }
+            meta.nextRecord = max(meta.nextRecord, record)
+            meta.nextID = max(meta.nextID, id)
             meta.clean = false
             try t.put(.meta, StoreMeta.key, row: meta)
         }
@@ -81,8 +94,8 @@ extension PageStore {
             state.young.removeFirst(batch.count)
             state.settled = last.version
             state.tail = last.header.position + last.header.length
-            state.nextRecord = meta.nextRecord
             state.settleFailure = nil
+            state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
         }
         state.wake()
         return true
@@ -113,9 +126,9 @@ extension PageStore {
                 current.size = layer.size
                 if layer.floorPage != .max {
                     current.floorPage = min(current.floorPage, layer.floorPage)
-                    current.pages = current.pages.filter { $0.key < layer.floorPage }
+                    current.fold.clear(from: layer.floorPage)
                 }
-                for (entry, place) in zip(layer.entries, layer.places) { current.pages[entry.page] = (entry, place) }
+                for index in layer.entries.indices { current.fold.add(layer.entries[index], layer.places[index]) }
                 open[layer.object] = current
             }
         }
@@ -128,9 +141,8 @@ extension PageStore {
         let leases = try leases.all()
         let now = Self.now()
         return try state.withLock { (state) throws(StoreError) in
-            let snapshots = try state.metadata.snapshots().values
-            let retention = state.metadata.retention
             let young = state.young
+            let (snapshots, retention) = try wanted(&state)
             var sources: [ObjectID: [Version]] = [:]
             var starts: [ObjectID: [Version]] = [:]
             for record in young {
@@ -161,9 +173,41 @@ extension PageStore {
         }
     }
 
+    /// The snapshots and the retention that either hold now or would again if a power cut took what is not flushed.
+    func wanted(_ state: inout State) throws(StoreError) -> (snapshots: Set<SnapshotInfo>, retention: Retention) {
+        var snapshots = Set(try state.metadata.snapshots().values)
+        var retention = state.metadata.retention
+        try lmdb.read { (t) throws(StoreError) in
+            try t.forEach(.snapshots, from: Key()) { (key, value) throws(StoreError) in
+                snapshots.insert(try SnapshotRow.decode(value, key: key).info)
+                return true
+            }
+            if let settled = try t.row(.meta, StoreMeta.key, StoreMeta.self)?.retention {
+                retention.versions = max(retention.versions, settled.versions)
+                retention.seconds = max(retention.seconds, settled.seconds)
+            }
+        }
+        for record in state.young {
+            for operation in record.operations {
+                switch operation {
+                case .createSnapshot(let name, let version, let object, let message):
+                    snapshots.insert(
+                        SnapshotInfo(
+                            name: name, version: version == .infinity ? record.version : version, object: object,
+                            time: record.header.time, message: message))
+                case .setRetention(let other):
+                    retention.versions = max(retention.versions, other.versions)
+                    retention.seconds = max(retention.seconds, other.seconds)
+                default: break
+                }
+            }
+        }
+        return (snapshots, retention)
+    }
+
     /// Refuses before LMDB would meet a full disk: its transaction and a reserve must fit.
     private func checkSpace(for folded: [FoldedLayer]) throws(StoreError) {
-        let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.pages.count : 0) }
+        let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.fold.count : 0) }
         try checkSpace(pages * Page.size * 5 / 4 + (1 << 20))
     }
 
@@ -180,16 +224,13 @@ extension PageStore {
     }
 
     /// Writes one layer's record and its version row; says where its pages went.
-    private func settle(_ layer: FoldedLayer, _ bytes: RingBytes, _ meta: inout StoreMeta, _ t: LMDB.Transaction)
-        throws(StoreError) -> [Relocation]
-    {
+    private func settle(_ layer: FoldedLayer, _ bytes: RingBytes, _ t: LMDB.Transaction) throws(StoreError) -> [Relocation] {
         var moves: [Relocation] = []
-        let pages = layer.pages.values.sorted { $0.entry.page < $1.entry.page }
+        let pages = layer.fold.pages()
         var record = layer.record
         var partCount = 0
         if record == 0 {
-            record = meta.nextRecord
-            meta.nextRecord += 1
+            record = newRecord()
             var start = 0
             while start < pages.count {
                 let end = min(start + LayerPart.maximumEntries, pages.count)
@@ -200,7 +241,7 @@ extension PageStore {
                     .records, Key(layer.object.rawValue, record).with(header.part), count: header.valueSize)
                 header.encode(to: value.baseAddress!)
                 var destination = value.baseAddress! + LayerPart.headerSize
-                var filePage = LMDB.filePage(of: UnsafeRawBufferPointer(value)) + 1
+                var filePage = try t.filePage(of: UnsafeRawBufferPointer(value)) + 1
                 for (entry, place) in pages[start..<end] where !entry.isZero {
                     memcpy(destination, try bytes.page(at: place), Page.size)
                     guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
@@ -246,7 +287,8 @@ extension PageStore {
     /// The record is named from now on; returns its number of parts.
     private func unmarkStaged(_ object: ObjectID, _ record: UInt64, _ t: LMDB.Transaction) throws(StoreError) -> Int {
         var parts: [UInt32] = []
-        try t.forEach(.graveyard, from: Key(0, object.rawValue, record), prefix: 24) { (key, _) throws(StoreError) in
+        try t.forEach(.graveyard, from: Key(0, object.rawValue, record), prefix: 24) { (key, value) throws(StoreError) in
+            _ = try GraveRow.decode(value, key: key)
             if let part = Key.part(key, 24) { parts.append(part) }
             return true
         }

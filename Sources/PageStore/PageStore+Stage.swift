@@ -68,7 +68,7 @@ public final class Stage {
                     let bytes = header.valueSize - LayerPart.headerSize
                     memcpy(value.baseAddress! + LayerPart.headerSize, source, bytes)
                     source += bytes
-                    var filePage = LMDB.filePage(of: UnsafeRawBufferPointer(value)) + 1
+                    var filePage = try t.filePage(of: UnsafeRawBufferPointer(value)) + 1
                     for entry in header.entries {
                         written.append(entry.isZero ? .zeros : .file(filePage))
                         if !entry.isZero { filePage += 1 }

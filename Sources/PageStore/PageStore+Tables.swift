@@ -24,8 +24,10 @@ extension PageStore {
     func table(_ object: ObjectID, at version: Version) throws(StoreError) -> PageTable {
         while true {
             let (_, table, settled, epoch) = try build(object, at: version)
-            let accepted = state.withLock { state in
+            let accepted: Bool = state.wait { state in
                 guard state.settled <= settled, state.epoch <= epoch else { return false }
+                // The settling that runs now was not told to keep this state: wait and see whether it did.
+                if table.hasYoungPages, state.rearranging == .settling { return nil }
                 state.others.removeAll { $0.table == nil }
                 state.others.append(WeakTable(table: table))
                 return true
@@ -77,22 +79,30 @@ extension PageStore {
             return (state.young, state.young.last?.version ?? state.settled, segments)
         }
         var storage = PageTable.Storage()
+        var hasYoungPages = false
         var meta: StoreMeta?
         try lmdb.read { (t) throws(StoreError) in
             let now = try t.row(.meta, StoreMeta.key, StoreMeta.self)
             guard let now else { throw StoreError(.damaged, "the page store has no meta row", path: lmdb.path) }
             meta = now
             for segment in segments.reversed() {
-                if segment.from != .zero { storage.size = segment.size }
+                if segment.from != .zero {
+                    storage.size = segment.size
+                    storage.clear(from: Page.count(forBytes: Int(clamping: segment.size)))
+                }
                 try applySettled(segment, to: &storage, t)
                 for record in young where record.version > now.mark.settled {
                     guard record.version >= segment.from, record.version <= segment.through else { continue }
-                    for layer in record.layers where layer.object == segment.object { Self.apply(layer, to: &storage) }
+                    for layer in record.layers where layer.object == segment.object {
+                        Self.apply(layer, to: &storage)
+                        hasYoungPages = true
+                    }
                 }
             }
         }
         let table = PageTable(
-            object: object, version: version, sources: Set(segments.map(\.object)), storage: storage)
+            object: object, version: version, sources: Set(segments.map(\.object)), hasYoungPages: hasYoungPages,
+            storage: storage)
         return (through, table, meta!.mark.settled, meta!.epoch)
     }
 
@@ -104,21 +114,21 @@ extension PageStore {
         }
     }
 
-    private func applySettled(_ segment: Segment, to storage: inout PageTable.Storage, _ t: LMDB.Transaction) throws(StoreError) {
+    /// The settled layers of a segment, ascending; `.notRetained` where layers within it are gone.
+    func settledRows(of segment: Segment, _ t: LMDB.Transaction) throws(StoreError) -> [VersionRow] {
         let object = segment.object.rawValue
-        var rows: [(Version, VersionRow)] = []
+        var rows: [VersionRow] = []
         var chain = ChainRow()
-        var hidden: VersionRow?
+        var isHidden = false
         try t.forEach(.versions, from: Key(object, 0), prefix: 8) { (key, value) throws(StoreError) in
-            chain.add(key: Key(object, Key.field(key, 8) ?? 0), value: [UInt8](value))
             let version = Version(Key.field(key, 8) ?? 0)
-            if version >= segment.from {
-                let row = try VersionRow.decode(value, key: key)
-                if version <= segment.through {
-                    rows.append((version, row))
-                } else if row.first <= segment.through && segment.through >= segment.from {
-                    hidden = hidden ?? row
-                }
+            chain.add(key: Key(object, version.rawValue), value: [UInt8](value))
+            guard version >= segment.from else { return true }
+            let row = try VersionRow.decode(value, key: key)
+            if row.isGap || version > segment.through {
+                if row.first <= segment.through { isHidden = true }
+            } else {
+                rows.append(row)
             }
             return true
         }
@@ -129,15 +139,20 @@ extension PageStore {
         let expected = try t.row(.chains, Key(object), ChainRow.self) ?? ChainRow()
         guard chain == expected else {
             throw StoreError(
-                .damaged, "object \(segment.object) has \(chain.count) version rows that do not add up to its chain of \(expected.count)",
+                .damaged,
+                "object \(segment.object) has \(chain.count) version rows that do not add up to its chain of \(expected.count)",
                 advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
         }
-        if hidden != nil {
+        guard !isHidden else {
             throw StoreError(
                 .notRetained, "version \(segment.through) of object \(segment.object) is no longer kept",
                 advice: "`varve log` and `varve snapshot list` show what is; `varve retain` keeps more from now on", path: folder)
         }
-        for (_, row) in rows {
+        return rows
+    }
+
+    private func applySettled(_ segment: Segment, to storage: inout PageTable.Storage, _ t: LMDB.Transaction) throws(StoreError) {
+        for row in try settledRows(of: segment, t) {
             storage.size = row.size
             if row.floorPage != .max { storage.clear(from: Int(row.floorPage)) }
             let parts = try forEachPart(of: segment.object, record: row.record, t) { (header, firstPage) throws(StoreError) in

@@ -5,7 +5,7 @@ public import VMTypes
 /// The pages of a store: the journal that decides, the LMDB records that keep, and all that lies between.
 ///
 /// Knows objects, versions, layers, lineage and snapshots; no task and no mapping. Thread-safe. Where locks nest, they
-/// nest in this order: `settling`, `state`, a page table's.
+/// nest in this order: `merging`, `settling`, `state`, a page table's.
 public final class PageStore: @unchecked Sendable {
     /// The store's folder.
     public let folder: String
@@ -25,7 +25,9 @@ public final class PageStore: @unchecked Sendable {
     let pages: File
     let leases: LeaseFile
     let state: Monitor<State>
-    /// One settling, merging or staging at a time.
+    /// One merge at a time; taken before `settling`, which it lets go of between its transactions.
+    let merging = Mutex(())
+    /// One transaction that settles, merges or stages at a time.
     let settling = Mutex(())
     let spareRequests = Mutex<[CommitRequest]>([])
     /// Called on the settling thread once layers and map changes are in the page store.

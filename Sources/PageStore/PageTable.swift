@@ -85,6 +85,22 @@ final class PageTable: @unchecked Sendable {
             }
         }
 
+        /// Calls `body` for each page that is not `Slot.zeros`, ascending.
+        func forEachWritten(_ body: (Int, Slot) -> Void) {
+            for (index, chunk) in chunks.enumerated() {
+                guard let chunk else { continue }
+                for offset in 0..<1 << Self.chunkShift where chunk[offset] != .zeros {
+                    body(index << Self.chunkShift + offset, chunk[offset])
+                }
+            }
+        }
+
+        /// Frees the chunks; whoever owns the storage does that once.
+        mutating func deallocate() {
+            for chunk in chunks { chunk?.deallocate() }
+            chunks = []
+        }
+
         /// One past the last page that a chunk exists for.
         var extent: Int { chunks.count << Self.chunkShift }
 
@@ -101,19 +117,20 @@ final class PageTable: @unchecked Sendable {
     let object: ObjectID
     /// `.infinity` for the head.
     let version: Version
+    /// Some of its layers were in the journal when it was made.
+    let hasYoungPages: Bool
     private let mutex = Mutex(())
     private var storage: Storage
 
-    init(object: ObjectID, version: Version, sources: Set<ObjectID>, storage: consuming Storage) {
+    init(object: ObjectID, version: Version, sources: Set<ObjectID>, hasYoungPages: Bool, storage: consuming Storage) {
+        self.hasYoungPages = hasYoungPages
         self.object = object
         self.version = version
         self.sources = sources
         self.storage = storage
     }
 
-    deinit {
-        for chunk in storage.chunks { chunk?.deallocate() }
-    }
+    deinit { storage.deallocate() }
 
     func withLock<R, E: Error>(_ body: (inout Storage) throws(E) -> R) throws(E) -> R {
         mutex._unsafeLock()

@@ -63,6 +63,8 @@ struct StoreMeta: Row {
     var clean: Bool
     var retention: Retention
     var windowBase: UInt64
+    /// Versions below it may have been told to callers.
+    var nextVersion = Version.zero
 
     func encode(to writer: inout ByteWriter) {
         writer.put(format)
@@ -79,6 +81,7 @@ struct StoreMeta: Row {
         writer.put(retention.versions)
         writer.put(retention.seconds)
         writer.put(windowBase)
+        writer.put(nextVersion.rawValue)
     }
 
     init(from reader: inout ByteReader) throws(StoreError) {
@@ -98,6 +101,7 @@ struct StoreMeta: Row {
         clean = try reader.get(UInt8.self) != 0
         retention = Retention(versions: try reader.get(), seconds: try reader.get())
         windowBase = try reader.get()
+        nextVersion = Version(try reader.get())
     }
 
     init(store: StoreUUID, windowBase: UInt64) {
@@ -115,6 +119,7 @@ struct StoreMeta: Row {
 /// What an object's layer at one version is: the row of `versions` at (object, version).
 struct VersionRow: Row, Equatable {
     static let what = "a version row"
+    /// 0: a gap, the layers of `first` up to the row's own version are gone with all states that had them.
     var record: UInt64
     /// The oldest version folded into this layer: the versions from it up to, not including, the row's own are gone.
     var first: Version
@@ -123,6 +128,8 @@ struct VersionRow: Row, Equatable {
     var partCount: UInt32
     var pageCount: UInt32
     var time: Int64
+
+    var isGap: Bool { record == 0 }
 
     func encode(to writer: inout ByteWriter) {
         writer.put(record)

@@ -38,12 +38,14 @@ extension PageStore {
             state.withLock { $0.wantsSettling = false }
             do throws(StoreError) {
                 while try settleOnce() {}
-                try mergeWhereWorthwhile()
             } catch {
                 state.withLock { $0.settleFailure = error }
                 state.wake()
                 // A commit that waits for room is told; the next try comes with the next wish.
+                continue
             }
+            // What could not be merged stays as it is; `verify` names damage that it met.
+            try? mergeWhereWorthwhile()
         }
         state.withLock { $0.settlerEnded = true }
         state.wake()

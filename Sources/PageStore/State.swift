@@ -54,6 +54,10 @@ struct State {
     /// A thread is writing the journal.
     var leading = false
     var wantsSettling = false
+    /// What is moving layers now: it decided beforehand which states it keeps.
+    var rearranging: Rearrangement?
+    /// Pages settled since merging was last considered.
+    var unmergedPages = 0
     var closing = false
     var settlerEnded = true
 
@@ -73,6 +77,11 @@ struct State {
             }
         }
     }
+}
+
+/// What moves layers, and with them decides which states stay.
+enum Rearrangement {
+    case settling, merging
 }
 
 /// A page's bytes are at another place now.

@@ -108,6 +108,7 @@ final class CarriedPages {
 /// Sorts runs and joins those that touch or overlap.
 func joined(_ runs: [PageRange]) -> [PageRange] {
     guard runs.count > 1 else { return runs }
+    if zip(runs, runs.dropFirst()).allSatisfy({ $0.end < $1.start }) { return runs }
     var result: [PageRange] = []
     result.reserveCapacity(runs.count)
     for run in runs.sorted(by: { $0.start < $1.start }) where !run.isEmpty {

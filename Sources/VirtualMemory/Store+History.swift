@@ -69,7 +69,8 @@ extension Store {
     /// Every snapshot, by version and name.
     public func snapshots() throws(StoreError) -> [SnapshotInfo] { try pages.snapshots() }
 
-    /// Names the last committed version, of the store or of one object. What is not committed is no part of it.
+    /// Names the committed state, of the store or of one object, by a version of its own. What is not committed is no part
+    /// of it.
     @discardableResult
     public func createSnapshot(_ name: String, object: String? = nil, message: String = "") throws(StoreError) -> SnapshotInfo {
         if let client {
@@ -81,9 +82,8 @@ extension Store {
             return SnapshotInfo(name: name, version: version, object: nil, time: 0, message: message)
         }
         let id = try object.map { (name) throws(StoreError) in try liveObject(name).id }
-        // A snapshot that is its commit's own version would pin an empty layer: it names the one before instead.
-        _ = try pages.commit(
-            [], operations: [.createSnapshot(name: name, version: pages.lastVersion, object: id, message: message)])
+        // It names its own version, which holds what the last one does: no state of the past needs to be kept for it.
+        _ = try pages.commit([], operations: [.createSnapshot(name: name, version: .infinity, object: id, message: message)])
         return try pages.snapshot(named: name)!
     }
 

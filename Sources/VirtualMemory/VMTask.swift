@@ -46,11 +46,25 @@ public final class VMTask: @unchecked Sendable {
         guard size > 0 else { return }
         store.withMemory { memory in
             let end = address &+ size
-            for entry in map.pieces(in: Page.trunc(address)..<(Page.round(end) ?? .max)) {
-                guard case .object(let id, let offset) = entry.backing, let object = memory.mapped[id] else { continue }
-                object.declared.append(
-                    PageRange(start: Int(offset) >> Page.shift, count: Int(entry.end - entry.start) >> Page.shift))
+            // Most ranges lie within one region: no list is made for them.
+            if let entry = map.lookup(address), end <= entry.end, end > address {
+                declare(entry.clipped(to: Page.trunc(address)..<(Page.round(end) ?? entry.end)) ?? entry, &memory)
+                return
             }
+            for entry in map.pieces(in: Page.trunc(address)..<(Page.round(end) ?? .max)) {
+                declare(entry, &memory)
+            }
+        }
+    }
+
+    private func declare(_ piece: MapEntry, _ memory: inout Store.Memory) {
+        guard case .object(let id, let offset) = piece.backing, let object = memory.mapped[id] else { return }
+        let first = Int(offset) >> Page.shift
+        let end = min(first + Int(piece.end - piece.start) >> Page.shift, Page.count(forBytes: Int(object.size)))
+        if let last = object.declared.last, last.end == first, end > first {
+            object.declared[object.declared.count - 1].count += end - first
+        } else if end > first {
+            object.declared.append(PageRange(start: first, count: end - first))
         }
     }
 

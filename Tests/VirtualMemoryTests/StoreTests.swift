@@ -107,21 +107,34 @@ let everyMode: [Store.OpenOptions] = DirtyTracking.allCases.flatMap { tracking i
         try store.close()
     }
 
-    @Test func aReaderBesideAWriterSeesWhatIsCommitted() throws {
+    @Test func aReaderInAnotherProcessSeesWhatIsCommittedAndAsksTheWriter() async throws {
         try fixture.create()
         let store = try fixture.open()
         try store.createObject(named: "a", size: 8192)
         var chunks: [[UInt8]] = [Array(repeating: 7, count: 8192)]
         try store.write("a", offset: 0, from: { () throws(StoreError) in chunks.popLast() })
-        let reader = try fixture.open(.init(access: .read))
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 8)
-        defer { buffer.deallocate() }
-        #expect(try reader.read(.init(name: "a"), offset: 0, into: buffer) == 8192)
-        #expect(buffer.allSatisfy { $0 == 7 })
-        let made = try reader.createSnapshot("by-reader")
-        #expect(try store.snapshots().map(\.name) == ["by-reader"] && made.version == store.version(of: .head).previous)
-        try reader.close()
+        let path: String = fixture.path
+        await #expect(processExitsWith: .success) { [path = path as String] in
+            alarm(20)
+            let reader = try Store.open(path, options: .init(access: .automatic))
+            #expect(!reader.isWriter)
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 8)
+            #expect(try reader.read(.init(name: "a"), offset: 0, into: buffer) == 8192)
+            #expect(buffer.allSatisfy { $0 == 7 })
+            try reader.createSnapshot("by-reader")
+            #expect(throws: StoreError.self) { try reader.createObject(named: "b", size: 1) }
+            try reader.close()
+        }
+        #expect(try store.snapshots().map(\.name) == ["by-reader"])
         try store.close()
+    }
+
+    @Test func aSecondOpeningInOneProcessIsRefused() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        #expect { try fixture.open() } throws: { ["locked", "busy"].contains(($0 as? StoreError)?.code.rawValue) }
+        try store.close()
+        try fixture.open().close()
     }
 
     @Test func backupsOpenAndHoldTheSame() throws {
