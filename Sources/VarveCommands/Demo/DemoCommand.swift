@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FoundationEssentials
 internal import Glibc
 internal import Varve
 
@@ -81,7 +82,7 @@ struct TemporaryFolder {
 
     /// Removes it with all that it holds.
     func remove() {
-        _ = nftw(path, { path, _, _, _ in Glibc.remove(path!) }, 16, Int32(FTW_DEPTH.rawValue | FTW_PHYS.rawValue))
+        try? FileManager.default.removeItem(atPath: path)
     }
 }
 

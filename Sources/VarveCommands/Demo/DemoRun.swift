@@ -32,8 +32,9 @@ final class DemoRun {
         }
         var store = try Store.open(storePath)
         do {
-            let pattern = try importFile(store)
-            let edited = try editMapped(store, pattern)
+            let imported = try importFile(store)
+            let pattern = DemoPattern(seed: seed, size: Int(imported.size))
+            let edited = try editMapped(store, imported, pattern)
             for round in 0..<kills {
                 let before = "before-kill-\(round + 1)"
                 try store.createSnapshot(before)
@@ -51,29 +52,28 @@ final class DemoRun {
         try store.close()
     }
 
-    private func importFile(_ store: Store) throws -> DemoPattern {
-        var size = 0
+    private func importFile(_ store: Store) throws -> ObjectInfo {
+        var imported: ObjectInfo?
         try steps.step("import") {
             let report = try store.importFile(file, named: Self.object, message: "import \(file)")
             guard report.bytes > 0 else {
                 throw StoreError(.invalid, "there is nothing in the file", advice: "Name another one", path: file)
             }
-            size = Int(report.bytes)
+            imported = report.object
             try store.createSnapshot("imported")
             return .init(
-                text: "\(ByteSize.text(size)), \(report.dataPages) pages of data, version \(report.version)",
-                figures: [("bytes", .integer(size)), ("data_pages", .integer(report.dataPages))], seconds: report.seconds)
+                text: "\(ByteSize.text(report.bytes)), \(report.dataPages) pages of data, version \(report.version)",
+                figures: [("bytes", .unsigned(report.bytes)), ("data_pages", .integer(report.dataPages))], seconds: report.seconds)
         }
-        return DemoPattern(seed: seed, size: size)
+        return imported!
     }
 
     /// Maps the object, changes it twice by plain stores; returns the digest of what the snapshot `edited` holds.
-    private func editMapped(_ store: Store, _ pattern: DemoPattern) throws -> UInt64 {
+    private func editMapped(_ store: Store, _ imported: ObjectInfo, _ pattern: DemoPattern) throws -> UInt64 {
         let task = try store.task(named: DemoTask.name)
         var address: UInt64 = 0
         try steps.step("map") {
-            guard let info = try store.object(named: Self.object) else { throw StoreError(.notFound, "the object is gone") }
-            address = try task.map(size: UInt64(pattern.size), object: info)
+            address = try task.map(size: UInt64(pattern.size), object: imported)
             let equal = try FileComparison.equal(file, UnsafeRawBufferPointer(start: task.pointer(address), count: pattern.size))
             return .init(
                 holds: equal,

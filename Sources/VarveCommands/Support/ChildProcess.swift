@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
+internal import Synchronization
 internal import Varve
 
 /// A process that this one started, and what it prints.
@@ -15,10 +16,19 @@ final class ChildProcess {
     private var buffer: [UInt8] = []
     private var end: End?
 
+    /// One child at a time: another that started between the pipe and its mark would hold its writing end, and the end
+    /// of the output would not show.
+    private static let starting = Mutex(())
+
     /// Starts `executable`; its input is empty and its errors go where this process's go.
     init(_ executable: String, _ arguments: [String]) throws(StoreError) {
+        (id, output) = try Self.starting.withLock { (_) throws(StoreError) in try Self.start(executable, arguments) }
+    }
+
+    private static func start(_ executable: String, _ arguments: [String]) throws(StoreError) -> (Int32, Int32) {
         var ends: [Int32] = [0, 0]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system("a pipe could not be made", errno: errno) }
+        guard pipe(&ends) == 0 else { throw .system("a pipe could not be made", errno: errno) }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var files = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&files)
         defer { posix_spawn_file_actions_destroy(&files) }
@@ -28,8 +38,8 @@ final class ChildProcess {
         // A crash report of a child that is meant to die helps nobody.
         environment["SWIFT_BACKTRACE"] = "enable=no"
         var process: pid_t = 0
-        let failure = Self.withStrings([executable] + arguments) { arguments in
-            Self.withStrings(environment.map { "\($0.key)=\($0.value)" }) { variables in
+        let failure = withStrings([executable] + arguments) { arguments in
+            withStrings(environment.map { "\($0.key)=\($0.value)" }) { variables in
                 posix_spawn(&process, executable, &files, nil, arguments, variables)
             }
         }
@@ -38,8 +48,7 @@ final class ChildProcess {
             Glibc.close(ends[0])
             throw .system("a process could not be started", path: executable, errno: failure)
         }
-        id = process
-        output = ends[0]
+        return (process, ends[0])
     }
 
     deinit {

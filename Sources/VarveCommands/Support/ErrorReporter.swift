@@ -50,7 +50,7 @@ struct ErrorReporter {
     func reportMissingSubcommand(of holder: any ParsableCommand.Type) -> Int32 {
         if asJSON {
             let names = holder.configuration.subcommands.filter { $0.configuration.shouldDisplay }
-                .compactMap(\.configuration.commandName)
+                .map { $0.configuration.commandName ?? "" }
             show(
                 code: "usage", "a command is missing: \(names.joined(separator: ", "))", advice: Self.helpAdvice)
         } else {

@@ -11,7 +11,7 @@ struct MisspeltCommand {
         var current = root
         var parents = [name(of: root)]
         for word in arguments {
-            let children = current.configuration.subcommands + current.configuration.groupedSubcommands.flatMap(\.subcommands)
+            let children = current.configuration.subcommands
             if children.isEmpty || word.hasPrefix("-") { return nil }
             if word == "help" && parents.count == 1 { return nil }
             if let child = children.first(where: { name(of: $0) == word }) {
