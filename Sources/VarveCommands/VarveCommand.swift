@@ -30,23 +30,23 @@ struct VarveCommand: CommandHolder {
 /// The commands under their headings in the help.
 private enum Headings {
     static let store = CommandGroup(
-        name: "Stores:", subcommands: [InitCommand.self, ListCommand.self, StatCommand.self, BackupCommand.self])
+        name: "Stores", subcommands: [InitCommand.self, ListCommand.self, StatCommand.self, BackupCommand.self])
     static let objects = CommandGroup(
-        name: "Objects:",
+        name: "Objects",
         subcommands: [
             CreateCommand.self, ResizeCommand.self, RenameCommand.self, RemoveCommand.self, ImportCommand.self,
             ExportCommand.self, ReadCommand.self, WriteCommand.self, CloneCommand.self,
         ])
     static let history = CommandGroup(
-        name: "History:",
+        name: "History",
         subcommands: [
             LogCommand.self, SnapshotCommand.self, DiffCommand.self, RollbackCommand.self, RetainCommand.self,
         ])
     static let upkeep = CommandGroup(
-        name: "Upkeep:",
+        name: "Upkeep",
         subcommands: [
             VerifyCommand.self, RepairCommand.self, ReclaimCommand.self, OptimizeCommand.self, LeasesCommand.self,
         ])
     static let host = CommandGroup(
-        name: "This host:", subcommands: [DoctorCommand.self, DemoCommand.self, DemoChildCommand.self])
+        name: "This host", subcommands: [DoctorCommand.self, DemoCommand.self, DemoChildCommand.self])
 }

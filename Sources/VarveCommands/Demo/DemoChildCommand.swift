@@ -7,7 +7,7 @@ struct DemoChildCommand: Subcommand {
         commandName: "demo-child",
         abstract: "Commit without end; `varve demo` runs and kills this.",
         discussion: """
-            Prints the number and the version of each acknowledged commit.
+            Prints `begin NUMBER` before each commit and `done NUMBER VERSION` when it is acknowledged.
 
             Example:
               varve demo-child demo.varve file 7 | head
@@ -28,8 +28,9 @@ struct DemoChildCommand: Subcommand {
             // More than anybody waits for; the end by a signal or a closed pipe comes earlier.
             for commit in 1...1_000_000 {
                 for page in pattern.pages(of: commit) { pattern.fill(page, commit: commit, at: base + page * Page.size) }
+                try console.print("begin \(commit)")
                 let version = try store.commit()
-                try console.print("\(commit) \(version)")
+                try console.print("done \(commit) \(version)")
             }
         }
         return .success

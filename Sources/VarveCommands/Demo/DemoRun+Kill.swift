@@ -12,7 +12,7 @@ extension DemoRun {
         var generator = Mixer(state: seed &+ UInt64(round))
         let roundSeed = generator.next()
         let wanted = 3 + Int(generator.next() % 30)
-        let acknowledged = try kill(executable, roundSeed, after: wanted, wait: UInt32(generator.next() % 5000))
+        let acknowledged = try kill(executable, roundSeed, after: wanted, &generator)
 
         let (store, seconds) = try Times.measure { try Store.open(storePath) }
         do {
@@ -23,6 +23,7 @@ extension DemoRun {
                 let found = try recovered.commit(among: [acknowledged.commit, acknowledged.commit + 1], at: task.base)
                 let version = try store.version(of: .head)
                 let holds = found != nil && version >= acknowledged.version
+                let moment = acknowledged.isCommitting ? "during commit \(acknowledged.commit + 1)" : "after commit \(acknowledged.commit)"
                 let contents =
                     switch found {
                     case acknowledged.commit: "exactly the last acknowledged commit"
@@ -31,10 +32,11 @@ extension DemoRun {
                     }
                 return .init(
                     holds: holds,
-                    text: "SIGKILL after \(acknowledged.commit) commits; opened again: \(contents), version \(version), "
+                    text: "SIGKILL \(moment); opened again: \(contents), version \(version), "
                         + "\(pattern.pageCount) pages checked at \(hexadecimal(task.address))",
                     figures: [
-                        ("acknowledged", .integer(acknowledged.commit)), ("found", found.map { .integer($0) } ?? .null),
+                        ("acknowledged", .integer(acknowledged.commit)), ("during_commit", .bool(acknowledged.isCommitting)),
+                        ("found", found.map { .integer($0) } ?? .null),
                         ("version", .unsigned(version.rawValue)), ("pages", .integer(pattern.pageCount)),
                         ("records", .integer(store.recovery.records)), ("rewritten", .integer(store.recovery.rewritten)),
                         ("clean", .bool(store.recovery.wasClean)),
@@ -47,25 +49,51 @@ extension DemoRun {
         return store
     }
 
-    /// The last commit that the killed process said was done.
-    private func kill(_ executable: String, _ seed: UInt64, after wanted: Int, wait: UInt32) throws
-        -> (commit: Int, version: Version)
-    {
+    /// Starts a process that commits and kills it within a commit, so far as the host's scheduling lets it.
+    private func kill(_ executable: String, _ seed: UInt64, after wanted: Int, _ generator: inout Mixer) throws -> KilledWriter {
         let child = try ChildProcess(executable, ["demo-child", "--", storePath, Self.object, "\(seed)"])
-        var last: (commit: Int, version: Version)?
-        func take(_ line: String) {
-            let numbers = line.split(separator: " ").compactMap { UInt64($0) }
-            if numbers.count == 2 { last = (Int(numbers[0]), Version(numbers[1])) }
+        var told = KilledWriter()
+        var begun = ContinuousClock.now
+        var usual = Duration.milliseconds(1)
+        while let line = try child.line(within: 60) {
+            told.hear(line)
+            if !told.isCommitting {
+                usual = ContinuousClock.now - begun
+                continue
+            }
+            begun = .now
+            guard told.commit >= wanted else { continue }
+            // Anywhere from a commit's first step to shortly after its last.
+            let share = Double(generator.next() % 1000) / 1000
+            let moment = begun + usual * share
+            while ContinuousClock.now < moment {}
+            break
         }
-        while (last?.commit ?? 0) < wanted, let line = try child.line(within: 60) { take(line) }
-        usleep(wait)
         child.kill()
-        while let line = try child.line(within: 60) { take(line) }
-        guard let last, child.wait() == .signal(SIGKILL) else {
+        while let line = try child.line(within: 60) { told.hear(line) }
+        let end = child.wait()
+        guard told.commit > 0, end == .signal(SIGKILL) else {
             throw StoreError(
-                .io, "the writing process ended by itself: \(child.wait())", advice: "Its message is above", path: storePath)
+                .io, "the writing process ended by itself (\(end))", advice: "Its message is above", path: storePath)
         }
-        return last
+        return told
+    }
+}
+
+/// What a process said before it was killed.
+struct KilledWriter {
+    /// The last commit that it acknowledged, and its version.
+    private(set) var commit = 0
+    private(set) var version = Version.zero
+    /// Whether it had begun another.
+    private(set) var isCommitting = false
+
+    mutating func hear(_ line: String) {
+        let words = line.split(separator: " ")
+        isCommitting = words.first == "begin"
+        guard words.count == 3, words[0] == "done", let number = Int(words[1]), let made = UInt64(words[2]) else { return }
+        commit = number
+        version = Version(made)
     }
 }
 
