@@ -280,6 +280,7 @@ extension PageStore {
             try t.delete(.chains, Key(object.rawValue))
             try t.delete(.objects, Key(object.rawValue))
         }
+        Failpoint.pass("merge.forgotten")
         state.withLock { $0.metadata.forget(object) }
     }
 

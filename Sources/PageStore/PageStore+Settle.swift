@@ -98,6 +98,7 @@ extension PageStore {
             state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
         }
         state.wake()
+        Failpoint.pass("settle.published")
         return true
     }
 
