@@ -101,11 +101,14 @@ struct ProgramTests {
         let steps = try #require(result["steps"] as? [[String: Any]])
         #expect(
             steps.map { $0["step"] as? String } == [
-                "create", "import", "map", "edit", "edit more", "recover", "recover", "compare", "roll back", "export", "verify",
+                "create", "import", "map", "edit", "edit-more", "recover", "recover", "compare", "rollback", "export", "verify",
             ])
         #expect(steps.allSatisfy { $0["ok"] as? Bool == true })
         #expect(run(["read", kept, "file@imported"]).output == randomBytes(300_001))
-        #expect(run(["demo", file, "--keep", kept], executable: program).code == 2)
+        let again = run(["demo", file, "--keep", kept, "--json"], executable: program)
+        #expect(again.code == 2)
+        #expect(try again.jsonError()["code"] as? String == "storeExists")
+        #expect(try again.json()["ok"] as? Bool == false)
     }
 
     @Test(arguments: [1, 100, 4096, 4097])

@@ -29,7 +29,7 @@ struct BackupCommand: Subcommand {
             console,
             json: .object([
                 ("store", .string(store.path)), ("backup", .string(destination)),
-                ("version", .unsigned(version.rawValue)), ("seconds", .number(seconds)),
+                ("version", .unsigned(version.rawValue)), ("seconds", .seconds(seconds)),
             ]),
             text: "Copied \(Printable.text(store.path)) to \(Printable.text(destination)) in \(Times.duration(seconds)).")
         return .success

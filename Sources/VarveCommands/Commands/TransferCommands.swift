@@ -29,7 +29,7 @@ struct ImportCommand: Subcommand {
             json: .object([
                 ("file", .string(file)), ("name", .string(name)), ("id", .unsigned(report.object.id.rawValue)),
                 ("size", .unsigned(report.bytes)), ("data_pages", .integer(report.dataPages)),
-                ("version", .unsigned(report.version.rawValue)), ("seconds", .number(report.seconds)),
+                ("version", .unsigned(report.version.rawValue)), ("seconds", .seconds(report.seconds)),
             ]),
             text: """
                 Imported \(Printable.text(file)) as \(Printable.text(name)): \(ByteSize.text(report.bytes)), \
@@ -68,7 +68,7 @@ struct ExportCommand: Subcommand {
             console,
             json: .object([
                 ("name", .string(reference.name)), ("version", .unsigned(report.version.rawValue)),
-                ("file", .string(file)), ("size", .unsigned(report.bytes)), ("seconds", .number(report.seconds)),
+                ("file", .string(file)), ("size", .unsigned(report.bytes)), ("seconds", .seconds(report.seconds)),
             ]),
             text: """
                 Exported \(Printable.text(reference.name)) at version \(report.version) to \(Printable.text(file)): \

@@ -43,8 +43,10 @@ struct VerifyCommand: Subcommand {
     private func checkHere(_ found: (VerifyMessage.FindingLine) throws -> Void) throws -> VerifyMessage.SummaryLine {
         try store.open { store in
             var failure: (any Error)?
+            // Damage may hide the names: numbers do then.
+            let names = (try? store.objectNames()) ?? [:]
             let summary = try store.verify { finding in
-                do { try found(VerifyMessage.FindingLine(finding)) } catch { failure = failure ?? error }
+                do { try found(VerifyMessage.FindingLine(finding, names)) } catch { failure = failure ?? error }
             }
             if let failure { throw failure }
             return VerifyMessage.SummaryLine(summary)
@@ -112,7 +114,7 @@ struct VerifyCommand: Subcommand {
             ("store", .string(store.path)), ("ok", .bool(!damaged)), ("findings", .array(findings.map(\.json))),
             ("objects", .integer(summary.objects)), ("versions", .integer(summary.versions)),
             ("pages_checked", .integer(summary.pagesChecked)), ("bytes_checked", .integer(summary.bytesChecked)),
-            ("journal_records", .integer(summary.journalRecords)), ("seconds", .number(seconds)),
+            ("journal_records", .integer(summary.journalRecords)), ("seconds", .seconds(seconds)),
         ])
     }
 }

@@ -47,10 +47,10 @@ struct VerifyMessage: Codable {
 }
 
 extension VerifyMessage.FindingLine {
-    init(_ finding: Finding) {
+    init(_ finding: Finding, _ names: [ObjectID: String]) {
         self.init(
             isDamage: finding.severity == .damage, place: finding.place, message: finding.message,
-            object: finding.object, firstPage: finding.pages?.start, pageCount: finding.pages?.count)
+            object: finding.object.map { names[$0] ?? "\($0)" }, firstPage: finding.pages?.start, pageCount: finding.pages?.count)
     }
 
     var severity: String { isDamage ? "damage" : "warning" }

@@ -10,7 +10,8 @@ struct WriteCommand: Subcommand {
             All of the input becomes one commit, or nothing does. It does not grow the object: see `varve resize`.
 
             Example:
-              printf hello | varve write photos.varve index --offset 4K -m "say hello"
+              varve write photos.varve index --offset 4K -m "new header" < header.bin
+              printf hello | varve write photos.varve index --offset 0
             """)
 
     @OptionGroup var store: StoreArgument
@@ -35,7 +36,7 @@ struct WriteCommand: Subcommand {
             console,
             json: .object([
                 ("name", .string(object)), ("offset", .unsigned(offset)), ("bytes", .unsigned(result.bytes)),
-                ("version", .unsigned(result.version.rawValue)), ("seconds", .number(seconds)),
+                ("version", .unsigned(result.version.rawValue)), ("seconds", .seconds(seconds)),
             ]),
             text: """
                 Wrote \(ByteSize.text(result.bytes)) into \(Printable.text(object)) at \(offset), \

@@ -42,7 +42,7 @@ struct DemoCommand: Subcommand {
         guard let file = file ?? Self.candidates.first(where: { access($0, R_OK) == 0 }) else {
             throw StoreError(.notFound, "no file to show it with was found", advice: "Name one: varve demo FILE")
         }
-        let folder = try TemporaryFolder()
+        let folder = try DemoFolder()
         defer { folder.remove() }
         let seed = seed ?? UInt64.random(in: 1...UInt64(UInt32.max))
         let steps = DemoSteps(console: console, printsText: !output.json)
@@ -52,21 +52,27 @@ struct DemoCommand: Subcommand {
         let run = DemoRun(
             steps: steps, file: file, storePath: keep ?? folder.path + "/demo.varve",
             exportPath: folder.path + "/exported", executable: console.executable, kills: kills, seed: seed)
-        let (_, seconds) = try Times.measure { try run.perform() }
+        var failure: (any Error)?
+        let (_, seconds) = Times.measure {
+            do { try run.perform() } catch { failure = error }
+        }
+        let held = steps.held && failure == nil
         try output.show(
             console,
             json: .object([
-                ("file", .string(file)), ("seed", .unsigned(seed)), ("store", .optional(keep)), ("ok", .bool(steps.held)),
-                ("seconds", .number(seconds)), ("steps", .array(steps.records)),
+                ("file", .string(file)), ("seed", .unsigned(seed)), ("store", .optional(keep)), ("ok", .bool(held)),
+                ("seconds", .seconds(seconds)), ("steps", .array(steps.records)),
             ]),
-            text: (steps.held ? "\nAll of it held, in " : "\nNOT all of it held, in ") + Times.duration(seconds) + "."
+            text: (held ? "\nAll of it held, in " : "\nNOT all of it held, in ") + Times.duration(seconds) + "."
                 + (keep.map { " The store is \(Printable.text($0))." } ?? ""))
-        return steps.held ? .success : .failure
+        // What was done until then is told in either case.
+        if let failure { throw failure }
+        return held ? .success : .failure
     }
 }
 
 /// A folder of the demo's own.
-struct TemporaryFolder {
+struct DemoFolder {
     let path: String
 
     init() throws(StoreError) {
@@ -110,16 +116,26 @@ final class DemoSteps {
 
     /// Performs a step and tells about it.
     func step(_ name: String, _ body: () throws -> Result) throws {
-        let (result, elapsed) = try Times.measure(body)
+        var failure: (any Error)?
+        let (result, elapsed) = Times.measure { () -> Result in
+            do { return try body() } catch {
+                failure = error
+                return Result(holds: false, text: "\(error)")
+            }
+        }
         let seconds = result.seconds ?? elapsed
         held = held && result.holds
         records.append(
             .object(
                 [
-                    ("step", .string(name)), ("ok", .bool(result.holds)), ("seconds", .number(seconds)),
+                    ("step", .string(name)), ("ok", .bool(result.holds)), ("seconds", .seconds(seconds)),
                     ("text", .string(result.text)),
                 ] + result.figures))
-        guard printsText else { return }
+        if printsText { try show(name, result, seconds) }
+        if let failure { throw failure }
+    }
+
+    private func show(_ name: String, _ result: Result, _ seconds: Double) throws {
         let time = Times.duration(seconds)
         let padding = String(repeating: " ", count: max(0, 9 - time.count))
         let label = name + String(repeating: " ", count: max(0, 9 - name.count))

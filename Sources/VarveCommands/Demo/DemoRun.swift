@@ -84,7 +84,7 @@ final class DemoRun {
         var edited: UInt64 = 0
         try edit(store, "edit", snapshot: "edited") { pattern.invertLines(first: 0, stride: 7, at: base) }
         edited = Mixer.digest(UnsafeRawBufferPointer(start: base, count: pattern.size))
-        try edit(store, "edit more", snapshot: nil) { pattern.invertLines(first: 3, stride: 5, at: base) }
+        try edit(store, "edit-more", snapshot: nil) { pattern.invertLines(first: 3, stride: 5, at: base) }
         return edited
     }
 
@@ -119,7 +119,7 @@ final class DemoRun {
 
     private func rollBack(_ store: Store, _ pattern: DemoPattern, edited: UInt64) throws {
         let task = try DemoTask.attach(store, object: Self.object)
-        try steps.step("roll back") {
+        try steps.step("rollback") {
             let (version, seconds) = try Times.measure {
                 try store.rollback(to: .snapshot("edited"), object: Self.object)
             }

@@ -12,6 +12,9 @@ enum JSON {
     /// A string, or null.
     static func optional(_ text: String?) -> JSON { text.map { .string($0) } ?? .null }
 
+    /// A duration, to the microsecond.
+    static func seconds(_ value: Double) -> JSON { .number((value * 1e6).rounded() / 1e6) }
+
     /// On one line, without spaces between the tokens.
     var text: String {
         var result = ""
