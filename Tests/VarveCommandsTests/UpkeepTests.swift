@@ -93,6 +93,18 @@ import Testing
         #expect(store("repair", "--into", store.beside("other")).code == 0)
     }
 
+    @Test func repairNamesWhatIsLost() throws {
+        let store = filled()
+        try store.damagePages()
+        let outcome = store("repair", "--into", store.beside("saved"), "--json")
+        #expect(outcome.code == 12)
+        #expect(try outcome.json()["pages_lost"] as? Int == 1)
+        #expect((try outcome.json()["lost"] as? [String])?.count == 1)
+        let saved = run(["read", store.beside("saved"), "f"]).output
+        #expect(saved.prefix(4096) == randomBytes(40_960).prefix(4096))
+        #expect(saved.dropFirst(8192) == randomBytes(40_960).dropFirst(8192))
+    }
+
     @Test func theDoctorLooksAtTheHost() throws {
         let result = try run(["doctor", "--json"]).json()
         let checks = try #require(result["checks"] as? [[String: String]])
