@@ -36,7 +36,7 @@ struct RepairCommand: Subcommand {
         return report.lost.isEmpty && report.pagesLost == 0 ? .success : .damaged
     }
 
-    private func text(_ report: RepairReport, _ copy: String) -> String {
+    private func text(_ report: StoreRepair, _ copy: String) -> String {
         var facts = Facts()
         facts.add("Copy", copy)
         facts.add("Objects", "\(report.objects)")
