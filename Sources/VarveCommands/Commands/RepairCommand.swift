@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Glibc
 internal import Varve
 
 /// `varve repair`
@@ -22,6 +23,10 @@ struct RepairCommand: Subcommand {
         var base = store.path
         while base.count > 1 && base.hasSuffix("/") { base.removeLast() }
         let copy = into ?? base + ".repaired"
+        // A store that lacks one of the two can still be looked at; a folder without either is none.
+        guard [StoreFile.pages, StoreFile.journal].contains(where: { access(base + "/" + $0, F_OK) == 0 }) else {
+            throw StoreError(.noStore, "there is no store here", advice: "Check the path", path: store.path)
+        }
         let report = try Store.repair(store.path, into: copy) { line in
             if !output.json { console.complain(Printable.text(line)) }
         }
