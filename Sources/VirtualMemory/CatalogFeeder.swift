@@ -52,12 +52,14 @@ final class CatalogFeeder: Sendable {
         try body()
     }
 
-    /// Forgets the part of the outbox that the catalog holds.
+    /// Forgets the part of the outbox that the catalog holds; a hold that begins meanwhile waits.
     func trim() throws(StoreError) {
-        guard state.withLock({ $0.holds == 0 }) else { return }
-        let mark = try catalog.mark
-        try pages.trimOutbox(through: mark)
-        state.withLock { $0.trimmed = mark }
+        try state.withLock { (state) throws(StoreError) in
+            guard state.holds == 0 else { return }
+            let mark = try catalog.mark
+            try pages.trimOutbox(through: mark)
+            state.trimmed = mark
+        }
     }
 }
 

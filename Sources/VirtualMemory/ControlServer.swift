@@ -5,12 +5,18 @@ internal import VMTypes
 
 /// Answers other processes for a store's writer, on a thread of its own, one request after the other.
 ///
-/// Only the store's owner and root are answered. A client that ends or is silent costs at most its time-out.
+/// Only the store's owner and root are answered. A client that ends, is silent or sends slowly costs at most its time-out.
+/// It keeps the store until it is stopped: a writer that nobody closed goes on answering.
 final class ControlServer: Sendable {
-    private weak let store: Store?
+    private let store: Store
     private let descriptor: Int32
     private let path: String
     private let isStopped = Atomic<Bool>(false)
+    private let thread = Mutex<pthread_t?>(nil)
+    /// Whom the thread listens to now.
+    private let peer = Mutex<Int32?>(nil)
+    /// Seconds that a client has for its request.
+    private static let patience = 5
 
     init(store: Store) throws(StoreError) {
         self.store = store
@@ -35,33 +41,40 @@ final class ControlServer: Sendable {
             close(descriptor)
             throw HostFiles.error("start the control thread", path, EAGAIN)
         }
-        pthread_detach(thread)
+        self.thread.withLock { $0 = thread }
     }
 
-    /// Ends the thread; a request that is being answered is finished.
+    /// Ends the thread and waits for it; a request that is being answered is finished, one that is not yet there is not
+    /// waited for.
     func stop() {
         guard !isStopped.exchange(true, ordering: .sequentiallyConsistent) else { return }
         unlink(path)
         shutdown(descriptor, Int32(SHUT_RDWR))
+        peer.withLock { if let peer = $0 { _ = shutdown(peer, Int32(SHUT_RD)) } }
+        if let thread = thread.withLock({ $0 }) { pthread_join(thread, nil) }
+        close(descriptor)
     }
 
     fileprivate func serve() {
         while !isStopped.load(ordering: .sequentiallyConsistent) {
             let peer = accept(descriptor, nil, nil)
             if peer < 0 {
-                if errno == EINTR || errno == ECONNABORTED { continue }
-                break
+                if errno == EINVAL || errno == EBADF { break }
+                // Out of descriptors or memory for now: whoever asks waits.
+                if errno != EINTR && errno != ECONNABORTED { HostFiles.sleep(milliseconds: 50) }
+                continue
             }
-            answer(ControlSocket(descriptor: peer))
+            self.peer.withLock { $0 = peer }
+            if !isStopped.load(ordering: .sequentiallyConsistent) { answer(ControlSocket(descriptor: peer)) }
+            self.peer.withLock { $0 = nil }
             close(peer)
         }
-        close(descriptor)
     }
 
     private func answer(_ socket: ControlSocket) {
-        socket.setTimeout(seconds: 5)
+        socket.setTimeout(seconds: Self.patience)
         guard let user = socket.peerUser, user == getuid() || user == 0 else { return }
-        guard let store, let request = socket.receive(ControlRequest.self) else { return }
+        guard let request = socket.receive(ControlRequest.self, withinSeconds: Self.patience) else { return }
         var response: ControlResponse
         do throws(StoreError) {
             response = try perform(request, store)
@@ -79,6 +92,9 @@ final class ControlServer: Sendable {
             try store.pages.flush()
             let made = try store.createSnapshot(request.name ?? "", object: request.object, message: request.message ?? "")
             response.version = made.version.rawValue
+            // Who asked reads what is settled, and may look at the snapshot next.
+            try? store.pages.settle()
+            try? store.feeder.catchUp()
         case .deleteSnapshot: try store.deleteSnapshot(request.name ?? "")
         case .renameSnapshot: try store.renameSnapshot(request.name ?? "", to: request.newName ?? "")
         case .reclaim: response = ControlResponse(try store.reclaim(dryRun: request.dryRun ?? false))

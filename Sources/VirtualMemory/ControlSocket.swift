@@ -57,16 +57,17 @@ struct ControlSocket {
         }
     }
 
-    /// The next line's message; nil where the peer ended, was silent too long, or sent something else.
-    func receive<Message: Decodable>(_ type: Message.Type) -> Message? {
+    /// The next line's message; nil where the peer ended, took too long for the whole of it, or sent something else.
+    func receive<Message: Decodable>(_ type: Message.Type, withinSeconds limit: Int) -> Message? {
+        let deadline = ContinuousClock.now + .seconds(limit)
         var line = Data()
-        var byte: UInt8 = 0
-        while line.count < 1 << 16 {
-            let n = recv(descriptor, &byte, 1, 0)
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while line.count < 1 << 16, ContinuousClock.now < deadline {
+            let n = recv(descriptor, &chunk, chunk.count, 0)
             if n < 0 && errno == EINTR { continue }
-            guard n == 1 else { return nil }
-            if byte == 10 { return try? JSONDecoder().decode(type, from: line) }
-            line.append(byte)
+            guard n > 0 else { return nil }
+            line.append(contentsOf: chunk[..<n])
+            if let end = line.firstIndex(of: 10) { return try? JSONDecoder().decode(type, from: line[..<end]) }
         }
         return nil
     }
@@ -75,6 +76,8 @@ struct ControlSocket {
 /// Asks a store's writer.
 final class ControlClient: Sendable {
     private let folder: String
+    /// Seconds that an answer may take: a backup takes long.
+    private static let patience = 600
 
     init(folder: String) { self.folder = folder }
 
@@ -93,8 +96,8 @@ final class ControlClient: Sendable {
                 .locked, "no writer answers at the store's control socket", advice: "Try again when its writer has opened it or is gone",
                 path: folder + "/" + StoreFile.control, errno: errno)
         }
-        socket.setTimeout(seconds: 600)
-        guard socket.send(request), let response = socket.receive(ControlResponse.self) else {
+        socket.setTimeout(seconds: Self.patience)
+        guard socket.send(request), let response = socket.receive(ControlResponse.self, withinSeconds: Self.patience) else {
             throw StoreError(
                 .locked, "the store's writer ended before it answered", advice: "Try again", path: folder + "/" + StoreFile.control)
         }

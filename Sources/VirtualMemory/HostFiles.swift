@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Glibc
 internal import VMTypes
 
@@ -25,6 +26,18 @@ enum HostFiles {
     static func syncFolder(_ path: String) throws(StoreError) {
         let file = try HostFile(path, O_RDONLY | O_DIRECTORY)
         if fsync(file.descriptor) != 0 { throw error("sync the folder", path, errno) }
+    }
+
+    /// Removes what processes that no longer live left half-made under a temporary name, which ends with their number. Our
+    /// own number is an earlier process's, or the caller's own leftover: it asks before it begins.
+    static func removeLeftovers(_ prefix: String, in folder: String) {
+        let folder = folder.isEmpty ? "." : folder
+        for entry in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where entry.hasPrefix(prefix) {
+            guard let process = Int32(entry.dropFirst(prefix.count)), process > 0 else { continue }
+            if process == getpid() || (kill(process, 0) != 0 && errno == ESRCH) {
+                try? FileManager.default.removeItem(atPath: folder + "/" + entry)
+            }
+        }
     }
 
     /// The path from the root, for another process.
@@ -59,6 +72,21 @@ final class HostFile {
         var modified: [Int]
         var changed: [Int]
         var isRegular: Bool
+    }
+
+    /// Makes every later change of the file show in its times: pages that others have mapped are written back, so that the
+    /// next store to them is noticed, and the present moment is no longer the one of its last change.
+    func settleTimes() throws(StoreError) {
+        _ = fdatasync(descriptor)
+        let tick = 20_000_000
+        for _ in 0..<50 {
+            var now = timespec()
+            clock_gettime(CLOCK_REALTIME, &now)
+            let changed = try identity().changed
+            let age = (now.tv_sec - changed[0]) * 1_000_000_000 + now.tv_nsec - changed[1]
+            if age < 0 || age > tick { return }
+            HostFiles.sleep(milliseconds: 20)
+        }
     }
 
     func identity() throws(StoreError) -> Identity {

@@ -49,7 +49,7 @@ final class StorePager: PageProvider {
     }
 }
 
-/// An object in this process's memory: one mapping, and what is known of its changes.
+/// An object in this process's memory: one mapping, and what is known of its changes. Guarded by the store's lock.
 final class MappedObject {
     let id: ObjectID
     let mapping: ExclusiveMapping
@@ -59,8 +59,11 @@ final class MappedObject {
     var declared: [PageRange] = []
     /// Some of its pages may not be read through the mapping: a commit copies them out first.
     var isRestricted = false
-    /// Pages taken from the kernel's account by a commit that then failed.
+    /// Changed pages that the kernel has been asked about and has forgotten: what a commit takes or abandoning restores.
+    /// They leave this list when they are in a version, or restored.
     var pending: [PageRange] = []
+    /// A commit made the object, and its pages' table could not be had yet: the pager answers zeros.
+    var needsView = false
 
     init(id: ObjectID, mapping: ExclusiveMapping, pager: StorePager, size: UInt64) {
         self.id = id
@@ -74,49 +77,23 @@ final class MappedObject {
         UnsafeRawPointer(bitPattern: UInt(mapping.address) &- UInt(mapping.pages.start * Page.size))!
     }
 
-    func layer(_ runs: [PageRange]) -> LayerInput { LayerInput(object: id, size: size, runs: runs, origin: origin) }
-}
+    var layer: LayerInput { LayerInput(object: id, size: size, runs: pending, origin: origin) }
 
-/// Changed pages of an object that was unmapped before they were committed.
-///
-/// Invariant: `origin + page * 4096` lies in a mapping of our own for every page below the object's end.
-final class CarriedPages {
-    private let base: UnsafeMutableRawPointer
-    private let count: Int
-    let size: UInt64
-    let runs: [PageRange]
-
-    init(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) {
-        size = object.size
-        self.runs = runs
-        count = max(1, Page.count(forBytes: Int(object.size))) * Page.size
-        let p = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let p, p != MAP_FAILED else {
-            throw StoreError(.full, "no memory for the changed pages of object \(object.id)", errno: errno)
-        }
-        base = p
-        for run in runs {
-            try object.mapping.copyOut(run, into: base + run.start * Page.size)
-        }
+    /// Moves what was stored to from the kernel's account to `pending`; what a failing host had told until then too.
+    func gather() throws(StoreError) {
+        guard mapping.writable else { return }
+        let isFresh = pending.isEmpty
+        defer { if !isFresh { pending = joined(pending) } }
+        try mapping.takeDirty(into: &pending)
     }
 
-    deinit { munmap(base, count) }
-
-    var origin: UnsafeRawPointer { UnsafeRawPointer(base) }
-}
-
-/// Sorts runs and joins those that touch or overlap.
-func joined(_ runs: [PageRange]) -> [PageRange] {
-    guard runs.count > 1 else { return runs }
-    if zip(runs, runs.dropFirst()).allSatisfy({ $0.end < $1.start }) { return runs }
-    var result: [PageRange] = []
-    result.reserveCapacity(runs.count)
-    for run in runs.sorted(by: { $0.start < $1.start }) where !run.isEmpty {
-        if let last = result.last, run.start <= last.end {
-            result[result.count - 1].count = max(last.end, run.end) - last.start
+    /// Notes pages that the program says it writes.
+    func declare(_ pages: PageRange) {
+        guard !pages.isEmpty else { return }
+        if let last = declared.last, pages.start >= last.start, pages.start <= last.end {
+            declared[declared.count - 1].count = max(last.end, pages.end) - last.start
         } else {
-            result.append(run)
+            declared.append(pages)
         }
     }
-    return result
 }

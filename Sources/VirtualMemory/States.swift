@@ -65,6 +65,25 @@ extension Store {
         return (info, try pages.view(of: info.id, at: version))
     }
 
+    /// The same at one version, which commits that come meanwhile leave alone.
+    func pinned(_ reference: ObjectReference) throws(StoreError) -> (view: ObjectView, version: Version) {
+        guard reference.state == .head else {
+            return (try view(reference).view, try version(of: reference.state))
+        }
+        var attempts = 0
+        while true {
+            let info = try liveObject(reference.name)
+            let version = try version(of: .head)
+            do throws(StoreError) {
+                return (try pages.view(of: info.id, at: version), version)
+            } catch {
+                // Commits may have left that version behind before it was pinned, or made the object after it.
+                attempts += 1
+                guard error.code == .notRetained || error.code == .notFound, attempts < 100 else { throw error }
+            }
+        }
+    }
+
     func liveObject(_ name: String) throws(StoreError) -> ObjectInfo {
         let info: ObjectInfo?
         if let id = Self.number(name) { info = try pages.object(id) } else { info = try pages.object(named: name) }

@@ -40,106 +40,96 @@ extension Store {
     ) throws(StoreError) -> Version {
         try requireWriter("a commit")
         try checkOpen(memory)
-        var inputs: [LayerInput] = []
-        var taken: [(object: MappedObject, runs: [PageRange])] = []
-        var copies: [CarriedPages] = []
+        // Whatever fails from here on, the changed pages stay in their objects' `pending`.
         var undeclared: StoreError?
         for object in memory.mapped.values where object.mapping.writable {
-            let runs = try dirtyPages(of: object, &memory.runs, declaredOnly: declaredOnly, &undeclared)
-            guard !runs.isEmpty else { continue }
-            taken.append((object, runs))
-            if object.isRestricted {
-                let copy = try CarriedPages(object, runs)
+            if declaredOnly { try gatherDeclared(object, &undeclared) } else { try object.gather() }
+            object.declared.removeAll(keepingCapacity: true)
+        }
+        if let undeclared { throw undeclared }
+        var taken: [MappedObject] = []
+        var inputs: [LayerInput] = []
+        var copies: [CarriedPages] = []
+        for object in memory.mapped.values where !object.pending.isEmpty {
+            taken.append(object)
+            if let carried = memory.carried[object.id] {
+                // Pages of it that lie outside its new mapping wait too: an object has one layer in a commit.
+                try carried.add(object.pending, from: object.mapping)
+            } else if object.isRestricted {
+                let copy = try CarriedPages(object)
+                try copy.add(object.pending, from: object.mapping)
                 copies.append(copy)
-                inputs.append(LayerInput(object: object.id, size: object.size, runs: runs, origin: copy.origin))
+                inputs.append(copy.layer)
             } else {
-                inputs.append(object.layer(runs))
+                inputs.append(object.layer)
             }
         }
-        defer { withExtendedLifetime(copies) {} }
-        do throws(StoreError) {
-            if let undeclared { throw undeclared }
-            for (id, carried) in memory.carried {
-                inputs.append(LayerInput(object: id, size: carried.size, runs: carried.runs, origin: carried.origin))
-            }
-            var all = memory.operations + operations
-            var changes = memory.changes
-            for task in memory.tasks.values { if let change = task.pendingChange() { changes.append(change) } }
-            if !changes.isEmpty { all.append(.mapChanges(CatalogChange.encode(changes))) }
-            if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
-            let version = try pages.commit(inputs, operations: all, durability: durability)
-            committed(&memory)
-            return version
-        } catch {
-            // The kernel has forgotten that these pages were dirty: the next commit, or abandoning, must know them.
-            for (object, runs) in taken { object.pending = runs }
-            throw error
+        for carried in memory.carried.values { inputs.append(carried.layer) }
+        var all = memory.operations + operations
+        let changes = memory.tasks.values.flatMap(\.pendingChanges)
+        if !changes.isEmpty { all.append(.mapChanges(CatalogChange.encode(changes))) }
+        if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
+        let version = try withExtendedLifetime(copies) { () throws(StoreError) in
+            try pages.commit(inputs, operations: all, durability: durability)
         }
+        inputs = []
+        for object in taken { object.pending.removeAll(keepingCapacity: true) }
+        committed(&memory)
+        return version
     }
 
     func checkOpen(_ memory: Memory) throws(StoreError) {
         if memory.isClosed { throw StoreError(.wrongState, "the store was closed", advice: "Open it again", path: path) }
     }
 
-    /// The pages to commit of one object: found, declared, or left over from a commit that failed.
-    private func dirtyPages(
-        of object: MappedObject, _ scratch: inout [PageRange], declaredOnly: Bool, _ undeclared: inout StoreError?
-    ) throws(StoreError) -> [PageRange] {
+    /// Makes the declared pages pending, and in debug builds looks for others.
+    private func gatherDeclared(_ object: MappedObject, _ undeclared: inout StoreError?) throws(StoreError) {
         let declared = joined(object.declared)
-        object.declared.removeAll(keepingCapacity: true)
-        if declaredOnly {
-            #if DEBUG
-                scratch.removeAll(keepingCapacity: true)
-                try object.mapping.takeDirty(into: &scratch)
-                if let stray = scratch.first(where: { run in !declared.contains { $0.start <= run.start && run.end <= $0.end } }) {
-                    object.pending = joined(object.pending + scratch)
-                    let first = stray.start
-                    undeclared = StoreError(
-                        .wrongState, "\(stray) of object \(object.id) were written and not declared (first page \(first))",
-                        advice: "Call `touch` before writing, or commit without `declaredOnly`", path: path)
-                }
-            #endif
-            return object.pending.isEmpty ? declared : takePending(object, declared)
-        }
-        scratch.removeAll(keepingCapacity: true)
-        try object.mapping.takeDirty(into: &scratch)
-        // What was declared and written has been found; what was declared and not written has not changed.
-        return object.pending.isEmpty ? scratch : takePending(object, scratch)
-    }
-
-    private func takePending(_ object: MappedObject, _ runs: [PageRange]) -> [PageRange] {
-        defer { object.pending = [] }
-        return joined(object.pending + runs)
+        #if DEBUG
+            let known = joined(object.pending + declared)
+            try object.gather()
+            if let stray = object.pending.first(where: { run in !known.contains { $0.start <= run.start && run.end <= $0.end } }) {
+                undeclared = StoreError(
+                    .wrongState, "\(stray) of object \(object.id) were written and not all declared",
+                    advice: "Call `touch` before writing, or commit without `declaredOnly`", path: path)
+            }
+        #endif
+        object.pending = object.pending.isEmpty ? declared : joined(object.pending + declared)
     }
 
     /// Everything pending is in a version now.
     private func committed(_ memory: inout Memory) {
         memory.carried = [:]
-        memory.changes.removeAll()
         for task in memory.tasks.values { task.commitMap() }
-        let made = memory.operations
+        for case .createObject(let id, _, _, _) in memory.operations { memory.mapped[id]?.needsView = true }
         memory.operations.removeAll()
-        for case .createObject(let id, _, _, _) in made {
-            // Its pages have a table now; until it is attached the pager would answer zeros for committed bytes.
-            if let object = memory.mapped[id], let view = try? pages.head(of: id) { object.pager.attach(view) }
-        }
+        // The commit is done: what can't be had now is asked for again before it is needed.
+        for object in memory.mapped.values where object.needsView { try? attachView(object) }
+    }
+
+    /// Shows the pager of an object that a commit made where its committed bytes are.
+    private func attachView(_ object: MappedObject) throws(StoreError) {
+        object.pager.attach(try pages.head(of: object.id))
+        object.needsView = false
     }
 
     /// Undoes what has not been committed: exactly the changed pages get their committed bytes back, in place, and every
     /// map is what the last commit left.
+    ///
+    /// Where it throws, what is not yet undone is still uncommitted: abandon again.
     public func abandon() throws(StoreError) {
         try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
+            for object in memory.mapped.values where object.needsView { try attachView(object) }
+            // First every mapping goes that is not as it was: an object may be on its way from one task to another.
+            let absent = memory.tasks.values.map { ($0, $0.unmapChanged(&memory)) }
             memory.carried = [:]
             memory.operations = []
-            memory.changes = []
-            for task in memory.tasks.values { try task.revertMap(&memory) }
+            for (task, placements) in absent { try task.revertMap(placements, &memory) }
             for object in memory.mapped.values where object.mapping.writable {
-                var runs: [PageRange] = object.pending
-                try object.mapping.takeDirty(into: &runs)
-                object.pending = joined(runs)
+                try object.gather()
                 try object.mapping.restore(object.pending)
-                object.pending = []
+                object.pending.removeAll(keepingCapacity: true)
                 object.declared.removeAll(keepingCapacity: true)
             }
         }
@@ -151,10 +141,11 @@ extension Store {
     }
 
     func hasUncommittedChanges(_ memory: Memory) throws(StoreError) -> Bool {
-        if !memory.operations.isEmpty || !memory.changes.isEmpty || !memory.carried.isEmpty { return true }
-        for task in memory.tasks.values where task.pendingChange() != nil { return true }
+        if !memory.operations.isEmpty || !memory.carried.isEmpty { return true }
+        for task in memory.tasks.values where task.hasChangedMap { return true }
         for object in memory.mapped.values where object.mapping.writable {
-            var runs: [PageRange] = object.pending
+            if !object.pending.isEmpty { return true }
+            var runs: [PageRange] = []
             try object.mapping.peekDirty(into: &runs)
             if !runs.isEmpty { return true }
         }

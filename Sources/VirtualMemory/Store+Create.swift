@@ -1,6 +1,7 @@
 internal import Catalog
 internal import Foundation
 internal import PageStore
+internal import Synchronization
 public import VMTypes
 
 extension Store {
@@ -34,14 +35,22 @@ extension Store {
         let parent = (path as NSString).deletingLastPathComponent
         let name = (path as NSString).lastPathComponent
         let manager = FileManager.default
-        if let contents = try? manager.contentsOfDirectory(atPath: path), !contents.isEmpty {
+        var found = stat()
+        if lstat(path, &found) == 0,
+            found.st_mode & S_IFMT != S_IFDIR || (try? manager.contentsOfDirectory(atPath: path))?.isEmpty != true
+        {
             throw StoreError(.storeExists, "something stands at this path", advice: "Choose another path", path: path)
         }
         guard manager.fileExists(atPath: parent.isEmpty ? "." : parent) else {
             throw StoreError(.notFound, "the folder is not there", advice: "Make it first", path: parent)
         }
-        removeLeftovers(of: name, in: parent)
-        let temporary = "\(parent.isEmpty ? "." : parent)/.\(name).creating-\(getpid())"
+        let prefix = ".\(name).creating-"
+        let temporary = "\(parent.isEmpty ? "." : parent)/\(prefix)\(getpid())"
+        guard making.withLock({ $0.insert(temporary).inserted }) else {
+            throw StoreError(.busy, "a store is being made at this path", advice: "Wait for it", path: path)
+        }
+        defer { making.withLock { _ = $0.remove(temporary) } }
+        HostFiles.removeLeftovers(prefix, in: parent)
         try HostFiles.makeFolder(temporary)
         do throws(StoreError) {
             try fill(temporary)
@@ -54,17 +63,8 @@ extension Store {
         }
     }
 
-    /// Removes what processes that no longer live left half-made.
-    private static func removeLeftovers(of name: String, in parent: String) {
-        let folder = parent.isEmpty ? "." : parent
-        let prefix = ".\(name).creating-"
-        for entry in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where entry.hasPrefix(prefix) {
-            guard let process = Int32(entry.dropFirst(prefix.count)) else { continue }
-            if process == getpid() || (kill(process, 0) != 0 && errno == ESRCH) {
-                try? FileManager.default.removeItem(atPath: folder + "/" + entry)
-            }
-        }
-    }
+    /// The temporary folders that this process is filling.
+    private static let making = Mutex<Set<String>>([])
 
     static func normalized(_ path: String) -> String {
         var path = path

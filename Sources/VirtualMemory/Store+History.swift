@@ -83,8 +83,10 @@ extension Store {
         }
         let id = try object.map { (name) throws(StoreError) in try liveObject(name).id }
         // It names its own version, which holds what the last one does: no state of the past needs to be kept for it.
-        _ = try pages.commit([], operations: [.createSnapshot(name: name, version: .infinity, object: id, message: message)])
-        return try pages.snapshot(named: name)!
+        let version = try pages.commit(
+            [], operations: [.createSnapshot(name: name, version: .infinity, object: id, message: message)])
+        return try pages.snapshot(named: name)
+            ?? SnapshotInfo(name: name, version: version, object: id, time: 0, message: message)
     }
 
     public func deleteSnapshot(_ name: String) throws(StoreError) {
@@ -219,6 +221,7 @@ extension Store {
             targets = [(try self.object(named: object, at: version).id, object)]
         }
         let kept = Set(targets.map(\.id))
+        var reborn: [ObjectID: ObjectID] = [:]
         if object == nil {
             for info in try pages.objects() where info.isLive && !kept.contains(info.id) {
                 try requireUnmapped(info, memory)
@@ -230,6 +233,7 @@ extension Store {
             guard let info = try pages.object(id), info.isLive else {
                 // Numbers are never used twice: the object comes back under a new one, with the old one's pages.
                 let new = ObjectID(pages.newID())
+                reborn[id] = new
                 let residency = try pages.object(id)?.residency ?? .shared
                 operations.append(.createObject(id: new, name: name, size: old.size, residency: residency))
                 operations.append(.lineage(object: new, source: id, sourceVersion: version, size: old.size))
@@ -249,15 +253,31 @@ extension Store {
             }
             operations.append(.lineage(object: id, source: id, sourceVersion: version, size: old.size))
         }
-        if object == nil, try tasksDiffer(from: version) {
+        let renumbered = object == nil ? try renumberedMaps(at: version, reborn) : []
+        let mapsDiffer = object == nil ? try tasksDiffer(from: version) : false
+        if mapsDiffer || !renumbered.isEmpty {
             guard memory.tasks.isEmpty else {
                 throw StoreError(
                     .busy, "the maps of attached tasks would change", advice: "Roll back before attaching tasks, or one object at a time",
                     path: path)
             }
-            operations.append(.mapChanges(CatalogChange.encode([.rollback(to: version)])))
+            operations.append(.mapChanges(CatalogChange.encode([.rollback(to: version)] + renumbered)))
         }
         return (operations, restores)
+    }
+
+    /// What makes the maps of a past version show objects under the numbers that they have from now on.
+    private func renumberedMaps(at version: Version, _ numbers: [ObjectID: ObjectID]) throws(StoreError) -> [CatalogChange] {
+        var changes: [CatalogChange] = []
+        for task in try catalog.tasks(at: version) {
+            for old in try catalog.entries(of: task.id, at: version) {
+                guard let object = old.object, let number = numbers[object] else { continue }
+                var entry = old
+                entry.object = number
+                changes.append(.setEntries(task: task.id, start: entry.start, end: entry.end, entries: [entry]))
+            }
+        }
+        return changes
     }
 
     /// Whether a task's map is another than at `version`.

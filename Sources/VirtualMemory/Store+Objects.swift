@@ -50,7 +50,7 @@ extension Store {
         return try pages.object(id)!
     }
 
-    private func checkSize(_ size: UInt64) throws(StoreError) {
+    func checkSize(_ size: UInt64) throws(StoreError) {
         guard size <= Self.maximumObjectSize else {
             throw StoreError(
                 .invalid, "\(size) bytes are more than an object's \(Self.maximumObjectSize)", advice: "Give a smaller size", path: path)
@@ -64,8 +64,8 @@ extension Store {
     public func resizeObject(_ name: String, to size: UInt64, message: String = "") throws(StoreError) -> Version {
         try checkSize(size)
         try requireWriter("a new size")
-        let info = try liveObject(name)
         return try withMemory { (memory) throws(StoreError) in
+            let info = try liveObject(name)
             try requireUnmapped(info, memory)
             let operations = [StoreOperation.resizeObject(id: info.id, size: size)] + (message.isEmpty ? [] : [.message(message)])
             guard size < info.size else {
@@ -111,8 +111,8 @@ extension Store {
     /// Deletes an object from the next version on; snapshots and kept versions still hold it. `.busy` where it is mapped.
     @discardableResult
     public func deleteObject(_ name: String, message: String = "") throws(StoreError) -> Version {
-        let info = try liveObject(name)
         return try withMemory { (memory) throws(StoreError) in
+            let info = try liveObject(name)
             try requireUnmapped(info, memory)
             return try commitOperations([.deleteObject(id: info.id)], message: message)
         }
@@ -120,7 +120,7 @@ extension Store {
 
     /// An object's state read-only in memory; unmapped with its last reference.
     public final class MappedState: Sendable {
-        /// Its first byte.
+        /// Its bytes, valid only while the state lives, which may end with the last use of it: prefer `withBytes`.
         public var bytes: UnsafeRawBufferPointer {
             UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: UInt(window.base)), count: Int(view.size))
         }
@@ -141,6 +141,14 @@ extension Store {
                     demandFill: store.demandFill)
         }
 
+        /// Runs `body` with the state's bytes, which stay mapped meanwhile.
+        public func withBytes<Result, Failure: Error>(
+            _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+        ) throws(Failure) -> Result {
+            defer { withExtendedLifetime(self) {} }
+            return try body(bytes)
+        }
+
         deinit {
             mapping?.unmap()
             window.release()
@@ -153,9 +161,7 @@ extension Store {
     /// mapping).
     public func mapState(_ reference: ObjectReference) throws(StoreError) -> MappedState {
         while true {
-            let (info, head) = try view(reference)
-            // The head moves with each commit: pin the version that it is now.
-            let view = reference.state == .head ? try pages.view(of: info.id, at: try version(of: .head)) : head
+            let view = try pinned(reference).view
             if checksOnMap { try checkAll(view) }
             let mapped = try MappedState(store: self, view: view)
             if view.isCurrent || !isWriter { return mapped }

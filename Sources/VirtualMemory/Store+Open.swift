@@ -5,6 +5,18 @@ internal import Synchronization
 public import VMTypes
 
 extension Store {
+    /// A part of what it takes until a store's memory can be used.
+    public enum OpeningPart: Sendable {
+        /// Opening and recovering the page store.
+        case pageStore
+        case catalog
+        /// Finding where the pages of mapped objects are, task by task.
+        case pageTables
+    }
+
+    /// Seconds that each part took since the store was opened.
+    public var openingTimes: [OpeningPart: Double] { openingParts.withLock { $0 } }
+
     /// What a process wants of a store.
     public enum Access: Sendable {
         /// Be its writer; `.locked` where another process is.
@@ -52,19 +64,50 @@ extension Store {
     }
 
     private static func openForWriting(_ path: String, _ options: OpenOptions) throws(StoreError) -> Store {
+        let begun = seconds()
         let pages = try PageStore.open(path, access: .write)
+        let pagesOpen = seconds()
         do throws(StoreError) {
-            let catalog = try Catalog(path: path + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
+            let catalog = try openCatalog(of: pages, readOnly: false)
+            let catalogOpen = seconds()
             let store = Store(path: path, pages: pages, catalog: catalog, client: nil, options: options)
             let feeder = store.feeder
             pages.afterSettling { feeder.settled() }
             let server = try ControlServer(store: store)
             store.server.withLock { $0 = server }
+            store.openingParts.withLock {
+                $0[.pageStore] = pagesOpen - begun
+                $0[.catalog] = catalogOpen - pagesOpen
+            }
             return store
         } catch {
+            pages.afterSettling(nil)
             try? pages.close()
             throw error
         }
+    }
+
+    /// The catalog beside `pages`. Task maps that left the outbox are in it alone: a missing one is damage, and never made
+    /// again without being asked.
+    private static func openCatalog(of pages: PageStore, readOnly: Bool) throws(StoreError) -> Catalog {
+        let file = pages.folder + "/" + StoreFile.catalog
+        let catalog: Catalog
+        do throws(StoreError) {
+            catalog = try Catalog(path: file, storeID: pages.uuid.bytes, readOnly: readOnly)
+        } catch {
+            guard error.code == .noStore else { throw error }
+            throw StoreError(
+                .damaged, "the store's \(StoreFile.catalog) is missing",
+                advice: "Put it back from a backup, or run `varve repair`", path: file)
+        }
+        let mark = try catalog.mark
+        guard readOnly || mark <= pages.lastVersion else {
+            catalog.close()
+            throw StoreError(
+                .mismatchedFiles, "the catalog is at version \(mark), the page store only at \(pages.lastVersion)",
+                advice: "Put back the files that belong together", path: pages.folder)
+        }
+        return catalog
     }
 
     /// A reader sees what is settled: whoever writes is asked to settle first; where nobody does, this process writes for
@@ -89,7 +132,7 @@ extension Store {
                 }
             }
             let pages = try PageStore.open(path, access: .read)
-            let catalog = try Catalog(path: path + "/" + StoreFile.catalog, storeID: pages.uuid.bytes, readOnly: true)
+            let catalog = try openCatalog(of: pages, readOnly: true)
             return Store(path: path, pages: pages, catalog: catalog, client: client, options: options)
         }
     }

@@ -32,24 +32,47 @@ extension Store {
                         advice: "Run `varve verify`", path: path)
                 }
             }
+            let id = if let known { known.id } else { try newTaskID(memory) }
             let task = VMTask(
-                name: name, id: known?.id ?? TaskID(pages.newID()), store: self, window: window, map: map)
-            for entry in map.entries {
-                guard case .object(let id, _) = entry.backing else { continue }
-                guard try pages.object(id)?.isLive == true else { continue }
-                do throws(VMError) { try task.back(entry, &memory) } catch {
-                    for entry in map.entries {
-                        if case .object(let id, _) = entry.backing { memory.mapped.removeValue(forKey: id)?.mapping.unmap() }
-                    }
-                    window.release()
-                    throw StoreError(.io, "task '\(name)' could not be attached: \(error)", path: path)
-                }
-            }
-            if known == nil {
-                memory.changes.append(.createTask(id: task.id, name: name, windowBase: base, windowSize: size))
-            }
+                name: name, id: id, store: self, window: window, map: map, isSaved: known != nil)
+            try backAll(of: task, &memory)
             memory.tasks[task.id] = task
             return task
+        }
+    }
+
+    /// Maps every region of a task that is being attached, or none.
+    private func backAll(of task: VMTask, _ memory: inout Memory) throws(StoreError) {
+        var backed: [ObjectID] = []
+        do throws(StoreError) {
+            for placement in task.map.placements {
+                guard try pages.object(placement.object)?.isLive == true else { continue }
+                guard memory.mapped[placement.object] == nil else {
+                    throw StoreError(
+                        .busy,
+                        "task '\(task.name)' maps object \(placement.object), which another attached task maps already",
+                        advice: "Deallocate that region first: objects have one mapping at a time in this version", path: path)
+                }
+                do throws(VMError) { try task.back(placement, &memory) } catch {
+                    throw StoreError(
+                        error.code == .resourceShortage ? .full : .io,
+                        "task '\(task.name)' could not be attached: \(error.message)", path: path)
+                }
+                backed.append(placement.object)
+            }
+        } catch {
+            for id in backed { memory.mapped.removeValue(forKey: id)?.mapping.unmap() }
+            task.window.release()
+            throw error
+        }
+    }
+
+    /// A number that no task of the store has, whatever a crash made of the counter.
+    private func newTaskID(_ memory: Memory) throws(StoreError) -> TaskID {
+        let taken = Set(try savedTasks { () throws(StoreError) in try catalog.tasks() }.map(\.id)).union(memory.tasks.keys)
+        while true {
+            let id = TaskID(pages.newID())
+            if !taken.contains(id) { return id }
         }
     }
 

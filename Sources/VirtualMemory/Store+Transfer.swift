@@ -10,7 +10,7 @@ extension Store {
     public func read(_ reference: ObjectReference, offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(StoreError)
         -> Int
     {
-        let view = try view(reference).view
+        let view = try pinned(reference).view
         guard offset < view.size else { return 0 }
         let count = min(buffer.count, Int(view.size - offset))
         guard count > 0 else { return 0 }
@@ -98,15 +98,17 @@ extension Store {
             throw StoreError(.exists, "an object named '\(name)' is there", advice: "Choose another name", path: path)
         }
         for _ in 0..<3 {
-            let source = try HostFile(file, O_RDONLY)
+            let source = try HostFile(file, O_RDONLY | O_NONBLOCK)
+            try source.settleTimes()
             let before = try source.identity()
             guard before.isRegular else {
                 throw StoreError(.invalid, "only a regular file can be imported", advice: "Copy its contents into one first", path: file)
             }
+            try checkSize(UInt64(before.size))
             let id = ObjectID(pages.newID())
             let stage = try pages.stage(id)
             let dataPages = try ingest(source, size: before.size, stage)
-            let again = try HostFile(file, O_RDONLY)
+            let again = try HostFile(file, O_RDONLY | O_NONBLOCK)
             guard try source.identity() == before, try again.identity() == before else { continue }
             let version = try pages.commit(
                 stage, size: UInt64(before.size),
@@ -167,11 +169,13 @@ extension Store {
         if !overwrite, access(file, F_OK) == 0 {
             throw StoreError(.exists, "the file is there", advice: "Choose another name, or overwrite it", path: file)
         }
-        let (_, view) = try view(reference)
+        let (view, version) = try pinned(reference)
         let slash = file.lastIndex(of: "/")
         let folder = slash.map { $0 == file.startIndex ? "/" : String(file[..<$0]) } ?? "."
         let name = slash.map { String(file[file.index(after: $0)...]) } ?? file
-        let temporary = "\(folder)/.\(name).varve-\(getpid())"
+        let prefix = ".\(name).varve-"
+        HostFiles.removeLeftovers(prefix, in: folder)
+        let temporary = "\(folder)/\(prefix)\(getpid())"
         do throws(StoreError) {
             try write(view, to: temporary)
             if rename(temporary, file) != 0 { throw HostFiles.error("rename", file, errno) }
@@ -180,11 +184,11 @@ extension Store {
             throw error
         }
         try HostFiles.syncFolder(folder)
-        return ExportReport(bytes: view.size, version: try version(of: reference.state), seconds: seconds() - begun)
+        return ExportReport(bytes: view.size, version: version, seconds: seconds() - begun)
     }
 
     private func write(_ view: ObjectView, to path: String) throws(StoreError) {
-        let target = try HostFile(path, O_WRONLY | O_CREAT | O_TRUNC)
+        let target = try HostFile(path, O_WRONLY | O_CREAT | O_EXCL)
         let size = Int(view.size)
         if ftruncate(target.descriptor, off_t(size)) != 0 { throw HostFiles.error("size the file", path, errno) }
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: 256 * Page.size, alignment: Page.size)
@@ -200,10 +204,11 @@ extension Store {
         }
         if fsync(target.descriptor) != 0 { throw HostFiles.error("sync the file", path, errno) }
     }
+}
 
-    func seconds() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-    }
+/// Seconds since some moment of this boot.
+func seconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }

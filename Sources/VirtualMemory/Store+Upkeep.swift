@@ -21,10 +21,16 @@ extension Store {
         return report
     }
 
-    /// The oldest version that policy keeps.
+    /// The oldest version that policy keeps, and some more of the log.
     private func keptFrom() throws(StoreError) -> Version {
-        let kept = try catalog.log(limit: max(1000, Int(pages.retention.versions)))
-        return kept.last?.version ?? .zero
+        let retention = pages.retention
+        let kept = try catalog.log(limit: max(1000, Int(retention.versions)))
+        guard let last = kept.last else { return .zero }
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        let young = Double(time.tv_sec) - Double(retention.seconds)
+        if retention.seconds == 0 || last.time < young { return last.version }
+        return try catalog.log().last { $0.time >= young }?.version ?? last.version
     }
 
     /// Rewrites an object's last state, or every object's, in page order, so that it maps in long runs.
@@ -117,6 +123,11 @@ extension Store {
             journalUsedBytes: UInt64(usage.journal), catalogBytes: diskBytes(StoreFile.catalog),
             diskBytes: [StoreFile.journal, StoreFile.pages, StoreFile.catalog, StoreFile.leases].reduce(0) { $0 + diskBytes($1) },
             tracking: tracking.rawValue, demandFill: demandFill, windowBase: pages.windowBase)
+    }
+
+    /// Bytes of the journal's ring that wait to be settled, and its size.
+    public func journalUse() throws(StoreError) -> (used: UInt64, size: UInt64) {
+        (UInt64(try pages.usage().journal), UInt64(pages.ringBytes))
     }
 
     private func diskBytes(_ name: String) -> UInt64 {

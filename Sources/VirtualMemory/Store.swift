@@ -39,6 +39,7 @@ public final class Store: @unchecked Sendable {
     let checksOnMap: Bool
     let client: ControlClient?
     let server = Mutex<ControlServer?>(nil)
+    let openingParts = Mutex<[OpeningPart: Double]>([:])
     private let mutex = Mutex(())
     private var memory = Memory()
 
@@ -59,12 +60,8 @@ public final class Store: @unchecked Sendable {
         var tasks: [TaskID: VMTask] = [:]
         /// Objects made, and other operations that wait for the next commit.
         var operations: [StoreOperation] = []
-        /// Tasks made since the last commit.
-        var changes: [CatalogChange] = []
         /// Objects unmapped with bytes that are not yet committed.
         var carried: [ObjectID: CarriedPages] = [:]
-        /// Kept from commit to commit: finding dirty pages allocates nothing in the steady state.
-        var runs: [PageRange] = []
         var isClosed = false
     }
 
@@ -86,10 +83,11 @@ public final class Store: @unchecked Sendable {
 
     /// Closes the store: settles what the journal holds and gives up the lock. Uncommitted changes are lost, as in a crash.
     ///
-    /// Memory that tasks mapped is unmapped. A store that is not closed stays open as long as the process. Where settling fails (a full disk), nothing is lost: the next opening recovers.
+    /// Memory that tasks mapped is unmapped. A writer that is not closed stays open as long as the process; closing again
+    /// does nothing. Where settling fails (a full disk), nothing is lost: the next opening recovers.
     public func close() throws(StoreError) {
-        let tasks: [VMTask] = withMemory { memory in
-            if memory.isClosed { return [] }
+        let tasks: [VMTask]? = withMemory { memory in
+            if memory.isClosed { return nil }
             memory.isClosed = true
             for object in memory.mapped.values { object.mapping.unmap() }
             memory.mapped = [:]
@@ -97,11 +95,13 @@ public final class Store: @unchecked Sendable {
             defer { memory.tasks = [:] }
             return Array(memory.tasks.values)
         }
+        guard let tasks else { return }
         for task in tasks { task.window.release() }
-        server.withLock { server in
-            server?.stop()
-            server = nil
+        let server = server.withLock { server in
+            defer { server = nil }
+            return server
         }
+        server?.stop()
         defer { catalog.close() }
         guard isWriter else {
             try pages.close()

@@ -1,6 +1,4 @@
 public import AddressMap
-internal import Glibc
-internal import HostMemory
 public import PageStore
 public import VMTypes
 
@@ -13,8 +11,8 @@ extension VMTask {
     ///   - size: Bytes; rounded up to pages on its own. 0 is INVALID_ARGUMENT.
     ///   - mask: Bits that the address must not have.
     ///   - anywhere: Take the first gap at or above `address`, else exactly its page.
-    ///   - offset: Page-aligned bytes into the object. May lie beyond its end: the access decides.
-    ///   - copy: A private copy of the object as it is now, uncommitted bytes included.
+    ///   - offset: Page-aligned bytes into the object; without meaning for zero-filled memory. May lie beyond its end: the access decides.
+    ///   - copy: A private copy of the object as it is now, uncommitted bytes included. It ends where the object does.
     /// - Returns: The address.
     /// - Throws: INVALID_ARGUMENT, INVALID_ADDRESS, NO_SPACE, PROTECTION_FAILURE, INVALID_OBJECT (a dead one),
     ///   RESOURCE_SHORTAGE (the object is mapped already: objects have one mapping at a time in this version),
@@ -37,28 +35,24 @@ extension VMTask {
             guard !offset.addingReportingOverflow(size).overflow, !offset.addingReportingOverflow(length).overflow else {
                 throw VMError(.invalidArgument, "offset \(offset) + size \(size) wraps")
             }
-            guard offset % UInt64(Page.size) == 0 else {
-                throw VMError(.invalidArgument, "offset \(offset) is not a multiple of \(Page.size)")
-            }
             guard let object else {
                 let range = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
                 try insertFresh(range, bytes: length, current, maximum, inheritance, copied: false, &memory)
                 return range.lowerBound
+            }
+            guard offset % UInt64(Page.size) == 0 else {
+                throw VMError(.invalidArgument, "offset \(offset) is not a multiple of \(Page.size)")
             }
             guard try VMError.translating({ () throws(StoreError) in try store.pages.object(object.id) })?.isLive == true else {
                 throw VMError(.invalidObject, "object \(object.id) '\(object.name)' is dead")
             }
             if copy {
                 let range = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
-                try insertFresh(range, bytes: length, current, maximum, inheritance, copied: true, &memory)
-                do throws(VMError) {
-                    try copyIn(object, offset, to: range, &memory)
-                } catch {
-                    try? remove(range, &memory)
-                    throw error
-                }
-                if let made = memory.mapped.values.first(where: { $0.mapping.address == range.lowerBound }) {
-                    try apply(current, range, made)
+                let view = try VMError.translating { () throws(StoreError) in try store.pages.head(of: object.id) }
+                let held = view.size > offset ? min(length, view.size - offset) : 0
+                let before = memory
+                try insertFresh(range, bytes: held, current, maximum, inheritance, copied: true, &memory) {
+                    (made) throws(VMError) in try copyIn(object.id, view, offset, to: made, before)
                 }
                 return range.lowerBound
             }
@@ -70,8 +64,9 @@ extension VMTask {
             let entry = MapEntry(
                 start: range.lowerBound, end: range.upperBound, backing: .object(object.id, offset: offset), current: current,
                 maximum: maximum, inheritance: inheritance)
-            try back(entry, &memory)
-            try insert(entry)
+            try back(Placement(entry)!, &memory)
+            try map.insert(entry)
+            noteChange(entry.range)
             return range.lowerBound
         }
     }
@@ -96,10 +91,11 @@ extension VMTask {
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
-            for entry in map.entries(in: range) where entry.clipped(to: range) != entry {
+            for placement in map.placements(in: range)
+            where placement.range.lowerBound < range.lowerBound || placement.range.upperBound > range.upperBound {
                 throw VMError(
                     .notSupported,
-                    "\(hexadecimal(range)) cuts the mapping at \(hexadecimal(entry.range)); deallocate the whole of it")
+                    "\(hexadecimal(range)) cuts the mapping at \(hexadecimal(placement.range)); deallocate the whole of it")
             }
             try remove(range, &memory)
         }
@@ -110,13 +106,24 @@ extension VMTask {
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
-            let changes = try map.protect(range, setMaximum: setMaximum, protection)
-            for change in changes where change.before != change.after {
-                noteChange(change.range)
-                guard case .object(let id, _) = change.after.backing, let object = memory.mapped[id] else { continue }
-                try apply(change.after.current, change.range, object)
+            var after = map
+            let changes = try after.protect(range, setMaximum: setMaximum, protection)
+            do throws(VMError) {
+                for change in changes where change.before.current != change.after.current {
+                    try enforce(change.after, memory)
+                }
+            } catch {
+                for change in changes { try? enforce(change.before, memory) }
+                throw error
             }
+            map = after
+            for change in changes { noteChange(change.range) }
         }
+    }
+
+    private func enforce(_ entry: MapEntry, _ memory: Store.Memory) throws(VMError) {
+        guard let id = entry.backing.object, let object = memory.mapped[id] else { return }
+        try apply(entry, object, isDefault: false)
     }
 
     /// Sets what a child receives of a range (vm_inherit); holes are fine.
@@ -144,134 +151,6 @@ extension VMTask {
     private func checkAttached(_ memory: Store.Memory) throws(VMError) {
         guard !memory.isClosed, memory.tasks[id] != nil else {
             throw VMError(.terminated, "task '\(name)' is no longer attached")
-        }
-    }
-
-    private func insert(_ entry: MapEntry) throws(VMError) {
-        try map.insert(entry)
-        noteChange(entry.range)
-    }
-
-    /// A nameless object of zeros, made durable with the next commit, mapped in `range`.
-    private func insertFresh(
-        _ range: Range<UInt64>, bytes: UInt64, _ current: Protection, _ maximum: Protection, _ inheritance: Inheritance,
-        copied: Bool, _ memory: inout Store.Memory
-    ) throws(VMError) {
-        guard store.isWriter else { throw VMError(.noAccess, "the store is open for reading") }
-        let id = ObjectID(store.pages.newID())
-        let pager = StorePager(view: nil, size: bytes, fileDescriptor: store.pages.pageFileDescriptor)
-        let entry = MapEntry(
-            start: range.lowerBound, end: range.upperBound, backing: .object(id, offset: 0), current: current,
-            maximum: maximum, inheritance: inheritance, copied: copied)
-        try back(entry, pager: pager, size: bytes, protection: copied ? .default : current, &memory)
-        memory.operations.append(.createObject(id: id, name: "", size: bytes, residency: .exclusive))
-        try insert(entry)
-    }
-
-    /// Puts the object's pages behind an entry.
-    func back(_ entry: MapEntry, _ memory: inout Store.Memory) throws(VMError) {
-        guard case .object(let id, _) = entry.backing else { return }
-        // A merge between making the view and mapping from it would leave what was mapped unpinned: then once more.
-        while true {
-            let (view, pager) = try VMError.translating { () throws(StoreError) in
-                let view = try store.pages.head(of: id)
-                if store.checksOnMap { try store.checkAll(view) }
-                return (view, StorePager(view: view, size: view.size, fileDescriptor: view.fileDescriptor))
-            }
-            try back(entry, pager: pager, size: view.size, protection: entry.current, &memory)
-            if view.isCurrent { return }
-            memory.mapped.removeValue(forKey: id)?.mapping.unmap()
-        }
-    }
-
-    private func back(
-        _ entry: MapEntry, pager: StorePager, size: UInt64, protection: Protection, _ memory: inout Store.Memory
-    ) throws(VMError) {
-        guard case .object(let id, let offset) = entry.backing else { return }
-        try VMError.translating { () throws(StoreError) in
-            let mapping = try ExclusiveMapping(
-                address: entry.start,
-                pages: PageRange(start: Int(offset) >> Page.shift, count: Int(entry.end - entry.start) >> Page.shift),
-                provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill)
-            let object = MappedObject(id: id, mapping: mapping, pager: pager, size: size)
-            if let carried = memory.carried.removeValue(forKey: id) {
-                for run in carried.runs {
-                    memcpy(mapping.pointer(toPage: run.start), carried.origin + run.start * Page.size, run.count * Page.size)
-                }
-            }
-            memory.mapped[id] = object
-        }
-        if protection != .default, let object = memory.mapped[id] { try apply(protection, entry.range, object) }
-    }
-
-    /// Enforces a protection on the pages of a range that lie within the object.
-    private func apply(_ protection: Protection, _ range: Range<UInt64>, _ object: MappedObject) throws(VMError) {
-        let first = object.mapping.pages.start + Int(range.lowerBound - object.mapping.address) >> Page.shift
-        let end = min(first + range.count >> Page.shift, Page.count(forBytes: Int(object.size)))
-        guard end > first else { return }
-        try VMError.translating { () throws(StoreError) in
-            try object.mapping.protect(PageRange(start: first, count: end - first), protection)
-        }
-        if !protection.contains(.read) { object.isRestricted = true }
-    }
-
-    /// Fills fresh memory with what the object holds now: mapped bytes where it is mapped, else committed ones.
-    private func copyIn(_ object: ObjectInfo, _ offset: UInt64, to range: Range<UInt64>, _ memory: inout Store.Memory)
-        throws(VMError)
-    {
-        let first = Int(offset) >> Page.shift
-        try VMError.translating { () throws(StoreError) in
-            let view = try store.pages.head(of: object.id)
-            let end = min(first + range.count >> Page.shift, view.pageCount)
-            let mapped = memory.mapped[object.id]
-            var page = first
-            while page < end {
-                let target = pointer(range.lowerBound) + (page - first) * Page.size
-                if let mapped, mapped.mapping.pages.contains(page) {
-                    let count = min(end, mapped.mapping.pages.end) - page
-                    try mapped.mapping.copyOut(PageRange(start: page, count: count), into: target)
-                    page += count
-                } else {
-                    let stop = mapped.map { page < $0.mapping.pages.start ? min(end, $0.mapping.pages.start) : end } ?? end
-                    for run in view.extents(in: PageRange(start: page, count: stop - page)) where run.extent != .zeros {
-                        try view.read(run.pages, into: pointer(range.lowerBound) + (run.pages.start - first) * Page.size)
-                    }
-                    page = stop
-                }
-            }
-        }
-    }
-
-    /// Unmaps whole entries; bytes that were changed and not committed are kept for the next commit.
-    private func remove(_ range: Range<UInt64>, _ memory: inout Store.Memory) throws(VMError) {
-        for entry in map.entries(in: range) {
-            guard case .object(let id, _) = entry.backing, let object = memory.mapped[id] else { continue }
-            try VMError.translating { () throws(StoreError) in
-                var runs = object.pending
-                if object.mapping.writable { try object.mapping.takeDirty(into: &runs) }
-                object.pending = joined(runs)
-                if !object.pending.isEmpty { memory.carried[id] = try CarriedPages(object, object.pending) }
-            }
-            object.mapping.unmap()
-            memory.mapped[id] = nil
-        }
-        if !map.remove(range).isEmpty { noteChange(range) }
-    }
-
-    /// Makes the map what the last commit left.
-    func revertMap(_ memory: inout Store.Memory) throws(StoreError) {
-        guard let range = changed else { return }
-        let old = Set(committedMap.entries(in: range))
-        for entry in map.entries(in: range) where !old.contains(entry) {
-            if case .object(let id, _) = entry.backing { memory.mapped.removeValue(forKey: id)?.mapping.unmap() }
-        }
-        map = committedMap
-        changed = nil
-        for entry in committedMap.entries(in: range) {
-            guard case .object(let id, _) = entry.backing, memory.mapped[id] == nil else { continue }
-            do throws(VMError) { try back(entry, &memory) } catch {
-                throw StoreError(.io, "a region could not be mapped again: \(error.message)", path: store.path)
-            }
         }
     }
 }

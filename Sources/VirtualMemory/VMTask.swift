@@ -20,12 +20,16 @@ public final class VMTask: @unchecked Sendable {
     /// The addresses whose entries may differ from the committed ones.
     var changed: Range<UInt64>?
 
-    init(name: String, id: TaskID, store: Store, window: AddressWindow, map: AddressMap) {
+    /// Whether a commit has made the task.
+    var isSaved: Bool
+
+    init(name: String, id: TaskID, store: Store, window: AddressWindow, map: AddressMap, isSaved: Bool) {
         self.name = name
         self.id = id
         self.store = store
         self.window = window
         self.map = map
+        self.isSaved = isSaved
         committedMap = map
     }
 
@@ -45,15 +49,14 @@ public final class VMTask: @unchecked Sendable {
     public func touch(address: UInt64, size: UInt64) {
         guard size > 0 else { return }
         store.withMemory { memory in
-            let end = address &+ size
+            let end = address.addingReportingOverflow(size).overflow ? map.bounds.upperBound : address + size
             // Most ranges lie within one region: no list is made for them.
             if let entry = map.lookup(address), end <= entry.end, end > address {
                 declare(entry.clipped(to: Page.trunc(address)..<(Page.round(end) ?? entry.end)) ?? entry, &memory)
                 return
             }
-            for entry in map.pieces(in: Page.trunc(address)..<(Page.round(end) ?? .max)) {
-                declare(entry, &memory)
-            }
+            let range = (Page.trunc(address)..<max(Page.trunc(address), Page.round(end) ?? .max)).clamped(to: map.bounds)
+            for entry in map.pieces(in: range) { declare(entry, &memory) }
         }
     }
 
@@ -61,38 +64,53 @@ public final class VMTask: @unchecked Sendable {
         guard case .object(let id, let offset) = piece.backing, let object = memory.mapped[id] else { return }
         let first = Int(offset) >> Page.shift
         let end = min(first + Int(piece.end - piece.start) >> Page.shift, Page.count(forBytes: Int(object.size)))
-        if let last = object.declared.last, last.end == first, end > first {
-            object.declared[object.declared.count - 1].count += end - first
-        } else if end > first {
-            object.declared.append(PageRange(start: first, count: end - first))
-        }
+        object.declare(PageRange(start: first, count: max(0, end - first)))
     }
 
     // MARK: What a commit needs to know
 
-    /// The map's changes since the last commit, or nil.
-    func pendingChange() -> CatalogChange? {
+    /// The task itself, where no commit has made it yet, and its map's changes since the last commit.
+    var pendingChanges: [CatalogChange] {
+        var changes: [CatalogChange] = []
+        if !isSaved {
+            changes.append(.createTask(id: id, name: name, windowBase: windowBase, windowSize: windowSize))
+        }
+        if let range = changedEntries {
+            changes.append(
+                .setEntries(
+                    task: id, start: range.lowerBound, end: range.upperBound,
+                    entries: map.entries(in: range).map { CatalogEntry($0, task: id) }))
+        }
+        return changes
+    }
+
+    /// Whether the map differs from the committed one.
+    var hasChangedMap: Bool { changedEntries != nil }
+
+    /// The addresses whose entries differ from the committed ones, whole entries of both maps; nil where none do.
+    private var changedEntries: Range<UInt64>? {
         guard var range = changed else { return nil }
-        // The catalog ends every row that overlaps the range: it must not cut an entry of either map.
-        for map in [map, committedMap] {
-            for entry in map.entries(in: range) {
-                range = min(range.lowerBound, entry.start)..<max(range.upperBound, entry.end)
+        // The catalog ends every row that overlaps the range: it must cut no entry of either map.
+        while true {
+            var wider = range
+            for entry in [map.entries(in: range), committedMap.entries(in: range)].joined() {
+                wider = min(wider.lowerBound, entry.start)..<max(wider.upperBound, entry.end)
             }
+            if wider == range { break }
+            range = wider
         }
-        for entry in map.entries(in: range) {
-            range = min(range.lowerBound, entry.start)..<max(range.upperBound, entry.end)
-        }
-        return .setEntries(
-            task: id, start: range.lowerBound, end: range.upperBound,
-            entries: map.entries(in: range).map { CatalogEntry($0, task: id) })
+        return map.entries(in: range) == committedMap.entries(in: range) ? nil : range
     }
 
     func commitMap() {
+        isSaved = true
         committedMap = map
         changed = nil
     }
 
     func noteChange(_ range: Range<UInt64>) {
+        let range = range.clamped(to: map.bounds)
+        guard !range.isEmpty else { return }
         changed = changed.map { min($0.lowerBound, range.lowerBound)..<max($0.upperBound, range.upperBound) } ?? range
     }
 }
