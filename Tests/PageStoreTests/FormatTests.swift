@@ -102,8 +102,6 @@ import VMTypes
     }
 
     @Test func everyOperationIsEncodedAsDrawn() {
-        func little(_ value: UInt64, _ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
-        func text(_ value: String) -> [UInt8] { little(UInt64(value.utf8.count), 4) + Array(value.utf8) }
         let a = ObjectID(0x0102_0304_0506_0708), b = ObjectID(9)
         let drawn: [(StoreOperation, [UInt8])] = [
             (
@@ -172,6 +170,49 @@ import VMTypes
         #expect(chain.contains { $0["count"] == 1 && $0["digest"] == version.sumOfKeyAndValue })
     }
 
+    @Test func rowsOfNamesAndHistory() throws {
+        let (store, object, heap) = try Self.make(folder.path)
+        let clone = ObjectID(store.newID())
+        _ = try store.commit(
+            [],
+            operations: [
+                .createObject(id: clone, name: "copy", size: UInt64(heap.count), residency: .shared),
+                .lineage(object: clone, source: object, sourceVersion: Version(1), size: UInt64(heap.count)),
+                .createSnapshot(name: "then", version: Version(1), object: object, message: "m"),
+            ])
+        let stage = try store.stage(object)
+        try stage.add(page: 3, UnsafeRawPointer(heap.base), size: UInt64(heap.count))
+        let staged = try #require(try stage.finish(size: UInt64(heap.count), floorPage: .max)).layer.record
+        let journal = try Bytes(folder.path + "/journal")
+        let first = try Layout("Record header", in: journal, at: 4096)
+        let second = try Layout("Record header", in: journal, at: 4096 + Int(first["length"]))
+        try store.settle()
+        let bytes = try Bytes(folder.path + "/pages.lmdb")
+        let size = little(UInt64(heap.count), 8)
+        let id = object.rawValue
+        let operations = 128 + 40 + 4 * 20
+        let firstOperations = journal[4096 + operations..<4096 + operations + Int(first["operation bytes"])]
+        let drawn: [(table: String, key: [UInt8], fields: [UInt8])] = [
+            ("objects", big(id, 8), little(id, 8) + little(1, 8) + little(.max, 8) + size + [1] + text("tiny")),
+            ("names", Array("tiny".utf8), little(id, 8)),
+            ("lineage", big(clone.rawValue, 8) + big(2, 8), little(id, 8) + little(1, 8) + size),
+            (
+                "snapshots", Array("then".utf8),
+                text("then") + little(1, 8) + little(id, 8) + little(second["time"], 8) + text("m")
+            ),
+            ("graveyard", big(0, 8) + big(id, 8) + big(staged, 8) + big(0, 4), little(.max, 8)),
+            (
+                "outbox", big(1, 8),
+                little(1, 8) + little(first["time"], 8) + little(4, 4) + little(UInt64(firstOperations.count), 4) + firstOperations
+            ),
+        ]
+        for row in drawn {
+            #expect(bytes.holdsRow(row.key, row.fields + little(Checksum.of(row.key + row.fields), 8)), "\(row.table)")
+        }
+        for name in Table.allCases.map(\.name) { #expect(bytes.holds(Array(name.utf8)), "\(name)") }
+        store.abandon()
+    }
+
     @Test func leases() throws {
         let (store, object, _) = try Self.make(folder.path)
         defer { store.abandon() }
@@ -184,6 +225,12 @@ import VMTypes
         withExtendedLifetime(view) {}
     }
 }
+
+private func little(_ value: UInt64, _ count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+}
+private func big(_ value: UInt64, _ count: Int) -> [UInt8] { little(value, count).reversed() }
+private func text(_ value: String) -> [UInt8] { little(UInt64(value.utf8.count), 4) + Array(value.utf8) }
 
 /// The bytes of a file.
 private struct Bytes {
@@ -201,6 +248,15 @@ private struct Bytes {
     /// A little-endian number.
     func number(_ offset: Int, _ count: Int) -> UInt64 {
         all[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    func holds(_ wanted: [UInt8]) -> Bool {
+        all.indices.contains { all[$0] == wanted[0] && all[$0...].starts(with: wanted) }
+    }
+
+    /// True where a leaf node has exactly this key and this value.
+    func holdsRow(_ key: [UInt8], _ value: [UInt8]) -> Bool {
+        holds(little(UInt64(value.count), 4) + [0, 0] + little(UInt64(key.count), 2) + key + value)
     }
 
     /// The rows behind `key` in LMDB's leaf nodes whose checksum, of key and fields, is right.
