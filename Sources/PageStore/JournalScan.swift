@@ -79,18 +79,19 @@ struct JournalScan {
             header.length <= UInt64(journal.maximumRecord),
             Int(position % UInt64(journal.ringBytes)) + Int(header.length) <= journal.ringBytes
         else { return nil }
-        guard header.format <= JournalFormat.format else {
-            throw StoreError(
-                .newerFormat, "a journal record has format \(header.format); this build knows \(JournalFormat.format)",
-                advice: "Open the store with a newer Varve", path: journal.file.path)
-        }
         let padded = Page.count(forBytes: Int(header.prologueBytes)) * Page.size
         if padded > Page.size {
             buffer.reserve(padded)
             try journal.read(into: buffer[0..<padded], at: position)
         }
         let sum = Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16)
-        return sum == header.checksum ? header : nil
+        guard sum == header.checksum else { return nil }
+        guard header.format <= JournalFormat.format else {
+            throw StoreError(
+                .newerFormat, "a journal record has format \(header.format); this build knows \(JournalFormat.format)",
+                advice: "Open the store with a newer Varve", path: journal.file.path)
+        }
+        return header
     }
 
     /// Drops the first record that no later one proves flushed and whose pages are not all there, and what follows it.

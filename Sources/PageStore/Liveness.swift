@@ -7,6 +7,8 @@ struct ObjectLiveness {
     var rows: [(version: Version, row: VersionRow)] = []
     /// The versions at which it is looked at, each with the version its lineage makes older layers invisible from.
     var views: [(from: Version, through: Version)] = []
+    /// False where the object's own row is missing: damage, so that nothing of it may be taken for dead.
+    var isKnown = true
 
     /// Groups of rows between which no boundary lies: within one, only the newest bytes of a page are seen. Rows that
     /// nobody sees, and gaps, are in `dead`.
@@ -52,7 +54,7 @@ extension PageStore {
             try t.forEach(.versions, from: Key()) { (key, value) throws(StoreError) in
                 guard let id = Key.field(key, 0), let version = Key.field(key, 8) else { return true }
                 let row = try VersionRow.decode(value, key: key)
-                found[ObjectID(id), default: ObjectLiveness(object: ObjectID(id))].rows.append((Version(version), row))
+                found[ObjectID(id), default: ObjectLiveness(object: ObjectID(id), isKnown: false)].rows.append((Version(version), row))
                 return true
             }
             for object in objects { lineage[object.id] = try Metadata.lineage(of: object.id, t) }
@@ -85,6 +87,8 @@ extension PageStore {
             if retention.seconds > 0 {
                 let horizon = now - Int64(retention.seconds) * 1_000_000_000
                 for (version, row) in rows where row.time >= horizon { try consider(version) }
+                // What was there when the span began is the newest of the older ones.
+                if let older = rows.last(where: { $0.row.time < horizon }) { try consider(older.version) }
             }
             // Lineage that is still in the journal begins above what is settled.
             for row in lineage[object.id] ?? [:] where row.key > settled { try look(row.value.source, row.value.sourceVersion) }

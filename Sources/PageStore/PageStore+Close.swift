@@ -8,6 +8,7 @@ extension PageStore {
     /// A disk that is full or fails makes the next opening recover instead; the error says so, nothing is lost.
     public func close() throws(StoreError) {
         guard isWriter else {
+            readerLease.withLock { $0 = nil }
             lmdb.close()
             return
         }
@@ -24,6 +25,8 @@ extension PageStore {
             try lmdb.write { (t) throws(StoreError) in
                 try saveCounters(t)
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
+                // What was reserved and not given out is free again.
+                meta.nextID = state.withLock { $0.nextID }
                 let hasStaged = try self.hasStaged(t)
                 meta.clean = state.withLock { $0.young.isEmpty && $0.unflushed == 0 } && !hasStaged
                 try t.put(.meta, StoreMeta.key, row: meta)

@@ -169,7 +169,7 @@ extension PageStore {
         try makeSettleable(beforeRecordOf: length)
         var isFirstTry = true
         var header: JournalHeader = try state.wait { (state) throws(StoreError) in
-            if let failure = state.failure { throw failure }
+            if let failure = state.failure { throw poisoned(by: failure) }
             guard !state.closing else {
                 throw StoreError(.wrongState, "the store is closed", advice: "Open it again", path: folder)
             }
@@ -224,6 +224,13 @@ extension PageStore {
         return header
     }
 
+    /// What a commit that was never tried is told after one whose outcome is unknown.
+    private func poisoned(by failure: StoreError) -> StoreError {
+        StoreError(
+            .poisoned, "an earlier write of the journal failed, so this commit was not tried: \(failure.message)",
+            advice: "Close and reopen the store", path: failure.path, errno: failure.errno)
+    }
+
     /// Flushes deferred commits where the ring has no room: only what is flushed can be settled.
     private func makeSettleable(beforeRecordOf length: Int) throws(StoreError) {
         let (isFull, unflushed) = state.withLock { state in
@@ -251,6 +258,7 @@ extension PageStore {
             // Reading the page store's tables can fail here only if it is damaged; the commit itself is done.
             try? state.metadata.apply(operation, version: record.version, time: header.time)
             switch operation {
+            case .createObject(let object, _, _, _): state.nextID = max(state.nextID, object.rawValue + 1)
             case .lineage(let object, _, _, _), .deleteObject(let object):
                 // Views of the head that was still read through the table; it is told where its pages go.
                 if let table = state.heads.removeValue(forKey: object) { state.others.append(WeakTable(table: table)) }

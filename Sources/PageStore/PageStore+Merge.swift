@@ -88,7 +88,7 @@ extension PageStore {
 
     private func merge(deadShare: Double, dryRun: Bool, _ report: inout ReclaimReport) throws(StoreError) {
         let all = try exclusively { () throws(StoreError) in try liveness() }
-        for mine in all.values.sorted(by: { $0.object < $1.object }) {
+        for mine in all.values.sorted(by: { $0.object < $1.object }) where mine.isKnown {
             let (live, dead) = mine.groups()
             for group in dead where group.count > 1 || !mine.rows[group[0]].row.isGap {
                 report.layersDropped += group.count { !mine.rows[$0].row.isGap }

@@ -9,6 +9,9 @@ extension PageStore {
         }
     }
 
+    /// Gives out no number up to `id` from now on: it names something that came from elsewhere.
+    public func skipIDs(through id: UInt64) { state.withLock { $0.nextID = max($0.nextID, id + 1) } }
+
     /// The live object of that name, or nil.
     public func object(named name: String) throws(StoreError) -> ObjectInfo? {
         try state.withLock { (state) throws(StoreError) in try state.metadata.object(named: name) }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 public import VMTypes
 
 extension PageStore {
@@ -36,7 +37,8 @@ extension PageStore {
         if access == .write { try LMDBFile.check(pages) } else if try leases.writer() == nil { try LMDBFile.check(pages) }
         let journal = try Journal(path: folder + "/" + StoreFile.journal, readOnly: access == .read)
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: access == .read)
-        let meta = try readMeta(lmdb)
+        var lease: LeaseFile.Lease?
+        let meta = access == .write ? try readMeta(lmdb) : try pinnedMeta(lmdb, leases, &lease)
         guard meta.store == journal.store else {
             throw StoreError(
                 .mismatchedFiles, "the journal belongs to store \(journal.store), the page store to \(meta.store)",
@@ -50,11 +52,24 @@ extension PageStore {
         let store = PageStore(
             folder: folder, isWriter: access == .write, journal: journal, lmdb: lmdb, pages: pages, leases: leases,
             meta: meta, state: state)
+        store.readerLease.withLock { $0 = lease }
         if access == .write {
             if !meta.clean { try store.recover(from: meta.mark) }
             store.startSettler()
         }
         return store
+    }
+
+    /// The meta row, and a lease on the state that it tells: taken first, then checked to be still the newest.
+    private static func pinnedMeta(_ lmdb: LMDB, _ leases: LeaseFile, _ lease: inout LeaseFile.Lease?) throws(StoreError)
+        -> StoreMeta
+    {
+        while true {
+            let meta = try readMeta(lmdb)
+            lease = try leases.acquire(object: nil, version: meta.mark.settled, epoch: meta.epoch, horizon: .max)
+            let now = try readMeta(lmdb)
+            if now.mark.settled == meta.mark.settled, now.epoch == meta.epoch { return now }
+        }
     }
 
     static func readMeta(_ lmdb: LMDB) throws(StoreError) -> StoreMeta {
@@ -90,7 +105,7 @@ extension PageStore {
             state.flushed = max(scan.last, mark.settled)
             let known = max(max(scan.last, mark.settled).next, state.nextVersion)
             state.nextVersion = Version(known.rawValue + UInt64(Self.maximumUnflushed))
-            state.nextID = max(state.nextID, nextID) + UInt64(Self.maximumUnflushed)
+            state.nextID = max(state.nextID, nextID)
             for record in young {
                 for operation in record.operations {
                     try state.metadata.apply(operation, version: record.version, time: record.header.time)

@@ -170,6 +170,7 @@ extension PageStore {
                 if retention.seconds > 0 {
                     let horizon = now - Int64(retention.seconds) * 1_000_000_000
                     found.append(contentsOf: young.filter { $0.header.time >= horizon }.map(\.version))
+                    if let older = young.last(where: { $0.header.time < horizon }) { found.append(older.version) }
                 }
                 found.append(end)
                 result[object] = Array(Set(found.filter { $0 >= versions[0] && $0 <= end })).sorted()

@@ -47,6 +47,8 @@ public final class Stage {
     private func write() throws(StoreError) {
         guard !pending.isEmpty else { return }
         try store.checkSpace(pendingBytes * 5 / 4 + (1 << 20))
+        // A store that says it was closed is not searched for parts without a name.
+        try store.markDirty()
         if record == 0 { record = store.newRecord() }
         var written: [Place] = []
         var part = parts

@@ -109,9 +109,14 @@ extension PageStore {
         }
     }
 
-    /// Says in the page store, before the first record of this opening, that its mark no longer covers the journal.
+    /// Numbers of objects and tasks that are reserved at a time.
+    private static let reservedIDs: UInt64 = 1024
+
+    /// Says in the page store, before the first record of this opening, that its mark no longer covers the journal; and,
+    /// before a record could name a number beyond the reserved ones, reserves more.
     func markDirty() throws(StoreError) {
-        if state.withLock({ $0.markedDirty }) { return }
+        if state.withLock({ $0.markedDirty && $0.nextID <= $0.reservedID }) { return }
+        var reserved: UInt64 = 0
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
@@ -119,10 +124,14 @@ extension PageStore {
                 // Versions and numbers from here on may be told to callers and then lost with a power cut.
                 let (version, id) = state.withLock { ($0.nextVersion, $0.nextID) }
                 meta.nextVersion = max(meta.nextVersion, version)
-                meta.nextID = max(meta.nextID, id)
+                meta.nextID = max(meta.nextID, id + Self.reservedIDs)
+                reserved = meta.nextID
                 try t.put(.meta, StoreMeta.key, row: meta)
             }
         }
-        state.withLock { $0.markedDirty = true }
+        state.withLock { state in
+            state.markedDirty = true
+            state.reservedID = reserved
+        }
     }
 }

@@ -29,6 +29,8 @@ public final class PageStore: @unchecked Sendable {
     let merging = Mutex(())
     /// One transaction that settles, merges or stages at a time.
     let settling = Mutex(())
+    /// What a reader's opening found stays as long as it is open.
+    let readerLease: Mutex<LeaseFile.Lease?> = Mutex(nil)
     let spareRequests = Mutex<[CommitRequest]>([])
     /// Called on the settling thread once layers and map changes are in the page store.
     let onSettled: Mutex<(@Sendable () -> Void)?> = Mutex(nil)

@@ -36,6 +36,8 @@ struct State {
     var nonce: UInt64
     var nextRecord: UInt64
     var nextID: UInt64
+    /// Numbers below this one may be in use: the page store says so, and a crash gives none of them out again.
+    var reservedID: UInt64 = 0
     var epoch: UInt64
     var young: [YoungRecord] = []
     /// Records written since the last flush.

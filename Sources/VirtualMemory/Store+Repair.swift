@@ -59,6 +59,7 @@ extension Store {
             let old = try Catalog.openUnpaired(path: path + "/" + StoreFile.catalog)
             defer { old.close() }
             for task in try old.tasks() {
+                pages.skipIDs(through: task.id.rawValue)
                 changes.append(
                     .createTask(id: task.id, name: task.name, windowBase: task.windowBase, windowSize: task.windowSize))
                 let entries = try old.entries(of: task.id)
