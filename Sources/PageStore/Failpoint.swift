@@ -20,6 +20,14 @@ public enum Failpoint {
         private static let calls = Atomic<Int>(0)
     #endif
 
+    /// Every step that `pass` names.
+    static let names = [
+        "journal.written", "journal.flushed", "journal.published", "settle.begin", "settle.layer", "settle.committed",
+        "settle.published", "lmdb.commit", "lmdb.committed", "merge.part", "merge.committed", "merge.dropped",
+        "merge.forgotten", "reclaim.buried", "stage.committed", "recovery.synced", "recovery.rewrite", "recovery.rewritten",
+        "recovery.orphans", "close.settled", "close.marked",
+    ]
+
     /// A step of an operation that a crash may separate from the next.
     @inline(__always)
     static func pass(_ name: StaticString) {
@@ -45,6 +53,9 @@ public enum Failpoint {
     }
 
     #if DEBUG
+        /// System calls since `fail` was last called.
+        static var callsMade: Int { calls.load(ordering: .relaxed) }
+
         /// Makes the `n`-th system call of the page store from now (and all later ones, where `forever`) fail with `error`.
         /// `n` = 0 ends it. Returns how many calls were made since the last call of this function.
         @discardableResult

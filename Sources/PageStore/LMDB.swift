@@ -188,7 +188,9 @@ final class LMDB: @unchecked Sendable {
             mdb_txn_abort(handle)
             return (result, injected, number)
         }
-        return (result, mdb_txn_commit(handle), number)
+        let code = mdb_txn_commit(handle)
+        Failpoint.pass("lmdb.committed")
+        return (result, code, number)
     }
 
     /// Closes the environment, opens it again and syncs it; answers the number of the last transaction that counts.

@@ -19,6 +19,7 @@ extension PageStore {
         if let failure = state.withLock({ $0.failure }) { throw failure }
         guard state.withLock({ $0.markedDirty }) || !recovery.wasClean else { return }
         try settle()
+        Failpoint.pass("close.settled")
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 try saveCounters(t)
@@ -28,6 +29,7 @@ extension PageStore {
                 try t.put(.meta, StoreMeta.key, row: meta)
             }
         }
+        Failpoint.pass("close.marked")
         state.withLock { $0.markedDirty = false }
     }
 

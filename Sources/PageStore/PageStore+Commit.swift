@@ -159,6 +159,7 @@ extension PageStore {
             if Int(state.head - state.tail) > ringBytes / 4 { state.wantsSettling = true }
         }
         state.wake()
+        Failpoint.pass("journal.published")
     }
 
     /// Gives the record its version and place, waits for space in the ring, and writes it there.

@@ -23,12 +23,30 @@ extension PageStore {
     @discardableResult
     public func reclaim(dryRun: Bool = false) throws(StoreError) -> ReclaimReport {
         try requireWriter()
-        if !dryRun { try settle() }
-        return try mergingAlone { () throws(StoreError) in
-            var report = ReclaimReport()
-            try merge(deadShare: 0, dryRun: dryRun, &report)
+        var report = ReclaimReport()
+        if !dryRun { try settleOrMakeRoom(&report) }
+        try mergingAlone { () throws(StoreError) in
+            var full: StoreError?
+            do throws(StoreError) { try merge(deadShare: 0, dryRun: dryRun, &report) } catch {
+                guard error.code == .full else { throw error }
+                full = error
+            }
+            // What is out of use makes room, even where there was too little to merge more.
             try bury(dryRun: dryRun, &report)
-            return report
+            if let full { throw full }
+        }
+        return report
+    }
+
+    /// Settles; on a full disk, first frees what nobody sees, which takes next to no room.
+    private func settleOrMakeRoom(_ report: inout ReclaimReport) throws(StoreError) {
+        do throws(StoreError) { try settle() } catch {
+            guard error.code == .full else { throw error }
+            try mergingAlone { () throws(StoreError) in
+                try merge(deadShare: .infinity, dryRun: false, &report)
+                try bury(dryRun: false, &report)
+            }
+            try settle()
         }
     }
 
@@ -280,6 +298,7 @@ extension PageStore {
             try t.delete(.chains, Key(object.rawValue))
             try t.delete(.objects, Key(object.rawValue))
         }
+        Failpoint.pass("merge.forgotten")
         state.withLock { $0.metadata.forget(object) }
     }
 

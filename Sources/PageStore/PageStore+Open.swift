@@ -76,6 +76,7 @@ extension PageStore {
         recovery.records = scan.records.count
         // A writer that died in a commit of LMDB may have left pages in the page cache only.
         try lmdb.sync()
+        Failpoint.pass("recovery.synced")
         try rewrite(scan)
         Failpoint.pass("recovery.rewritten")
         var young: [YoungRecord] = []
@@ -206,6 +207,7 @@ extension PageStore {
                     try t.delete(.graveyard, Key(0, orphan.object, orphan.record).with(orphan.part))
                 }
             }
+            Failpoint.pass("recovery.orphans")
             recovery.orphans = orphans.count
         } catch {
             // A full disk must not keep a store from opening; the orphans wait for the next time.

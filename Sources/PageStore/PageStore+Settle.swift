@@ -78,7 +78,11 @@ extension PageStore {
                 moves.append((layer.object, relocations))
                 Failpoint.pass("settle.layer")
             }
-            for record in batch { try settleOperations(record, &meta, t) }
+            let kept = batch.count - Int(meta.retention.versions)
+            for (index, record) in batch.enumerated() {
+                // A commit of pages alone, which nobody named and policy does not keep, is not worth a row in the log.
+                try settleOperations(record, isLogged: index >= kept || !record.operations.isEmpty, &meta, t)
+            }
             meta.mark = JournalMark(
                 settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
                 last: last.version)
@@ -98,6 +102,7 @@ extension PageStore {
             state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
         }
         state.wake()
+        Failpoint.pass("settle.published")
         return true
     }
 
@@ -208,6 +213,8 @@ extension PageStore {
     /// Refuses before LMDB would meet a full disk: its transaction and a reserve must fit.
     private func checkSpace(for folded: [FoldedLayer]) throws(StoreError) {
         let pages = folded.reduce(0) { $0 + ($1.record == 0 ? $1.fold.count : 0) }
+        // Names, deletions and the like fit what the reserve keeps free: a full disk must not forbid them.
+        if pages == 0 { return }
         try checkSpace(pages * Page.size * 5 / 4 + (1 << 20))
     }
 
@@ -296,8 +303,11 @@ extension PageStore {
         return parts.count
     }
 
-    private func settleOperations(_ record: YoungRecord, _ meta: inout StoreMeta, _ t: LMDB.Transaction) throws(StoreError) {
+    private func settleOperations(
+        _ record: YoungRecord, isLogged: Bool, _ meta: inout StoreMeta, _ t: LMDB.Transaction
+    ) throws(StoreError) {
         for operation in record.operations { try settle(operation, record, &meta, t) }
+        guard isLogged else { return }
         let commit = CommitInfo(
             version: record.version, time: record.header.time, pages: record.layers.reduce(0) { $0 + $1.entries.count },
             operations: record.operations)

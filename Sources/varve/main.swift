@@ -1,1 +1,3 @@
-print("varve")
+import VarveCommands
+
+VarveCommandLine.main()

@@ -1,0 +1,51 @@
+// A process that works on a store until it is killed, for the crash tests.
+//
+//   varve-crash-child FOLDER SEED STEPS DESCRIPTOR
+//
+// Makes the store's files in FOLDER, then performs the steps of SEED, and writes the version that each came to (8 bytes)
+// to DESCRIPTOR after it: "acknowledged".
+import Glibc
+import PageStore
+import PageStoreModel
+import TestSupport
+import VMTypes
+
+let arguments = CommandLine.arguments
+guard arguments.count == 5, let seed = UInt64(arguments[2]), let steps = Int(arguments[3]), let output = Int32(arguments[4]) else {
+    exit(64)
+}
+alarm(60)
+
+func acknowledge(_ version: Version) {
+    var value = version.rawValue
+    withUnsafeBytes(of: &value) { bytes in
+        if write(output, bytes.baseAddress!, bytes.count) != bytes.count { exit(65) }
+    }
+}
+
+do {
+    let store = try PageStore.open(arguments[1])
+    var model = Model()
+    let scratch = Scratch()
+    for step in CrashSteps.make(count: steps, seed: seed) {
+        var planner = Planner(step)
+        if let plan = planner.plan(step.kind, &model) {
+            model.apply(plan, as: try scratch.commit(plan, to: store))
+        } else {
+            switch step.kind {
+            case .settle: try store.settle()
+            case .reclaim: try store.reclaim()
+            case .flush: try store.flush()
+            case .optimize: if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }
+            default: break
+            }
+        }
+        acknowledge(model.last)
+    }
+    try store.close()
+    exit(0)
+} catch {
+    let text = Array("\(error)\n".utf8)
+    _ = write(2, text, text.count)
+    exit(66)
+}

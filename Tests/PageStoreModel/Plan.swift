@@ -51,6 +51,7 @@ public struct CommitPlan: Sendable {
 extension Model {
     /// Records that `plan` became `version`.
     public mutating func apply(_ plan: CommitPlan, as version: Version) {
+        let past = plan.made.map { made in made.version == .infinity ? [:] : state(at: made.version)! }
         state = plan.state
         if version > last {
             for id in plan.changed where state[id] != nil {
@@ -63,8 +64,8 @@ extension Model {
         last = max(last, version)
         for name in plan.dropped { snapshots[name] = nil }
         for (from, to) in plan.renamed { snapshots[to] = snapshots.removeValue(forKey: from) }
-        for (name, at, object) in plan.made {
-            let state = at == .infinity ? self.state : self.state(at: at)!
+        for (index, (name, at, object)) in plan.made.enumerated() {
+            let state = at == .infinity ? self.state : past[index]
             snapshots[name] = Snapshot(version: at == .infinity ? version : at, object: object, state: state)
         }
     }

@@ -78,6 +78,9 @@ final class ModelRun {
 
     private func checkAll() throws {
         try checker.check(store, model)
+        var findings: [Finding] = []
+        try store.verify { findings.append($0) }
+        guard findings.isEmpty else { throw Mismatch("verify: \(findings)") }
         for (view, content) in views { try checker.check(view, content, "the open view of \(view.object) at \(view.version)") }
         for (view, object, last) in heads {
             // A head that was rolled back or deleted since stays as it was at some commit: nothing but damage is wrong.

@@ -1,0 +1,76 @@
+internal import Catalog
+internal import PageStore
+public import VMTypes
+
+/// What repairing a store saved and what it could not.
+public struct StoreRepair: Hashable, Sendable {
+    public var objects: Int
+    public var snapshots: Int
+    /// Pages that are in the copy as they were.
+    public var pagesKept: Int
+    /// Pages that read as zeros in the copy because their bytes were damaged.
+    public var pagesLost: Int
+    /// Everything that is not in the copy as it was, a sentence each.
+    public var lost: [String]
+}
+
+extension Store {
+    /// Makes a store at `copy` of all that is intact at `path`, which is only read.
+    ///
+    /// Objects, snapshots and the pages of both are saved; maps too, where the catalog can be read. Versions are counted anew
+    /// and the copy is a store of its own. Throws `.damaged` where the page store's trees cannot be walked, `.locked` where a
+    /// process writes the store.
+    public static func repair(_ path: String, into copy: String, _ progress: (String) -> Void = { _ in }) throws(StoreError) -> StoreRepair {
+        let path = normalized(path)
+        var result = StoreRepair(objects: 0, snapshots: 0, pagesKept: 0, pagesLost: 0, lost: [])
+        try make(copy) { (folder) throws(StoreError) in
+            let report = try PageStore.repair(path, into: folder, progress: progress)
+            result.objects = report.objects
+            result.snapshots = report.snapshots
+            result.pagesKept = report.pages
+            result.pagesLost = report.lost.reduce(0) { $0 + $1.pages.count }
+            result.lost = report.dropped
+            for loss in report.lost {
+                let place = loss.snapshot.map { "snapshot '\($0)'" } ?? "the last version"
+                result.lost.append("\(loss.pages) of object \(loss.object) in \(place) were damaged and read as zeros")
+            }
+            progress("rebuilding the catalog")
+            let pages = try PageStore.open(folder)
+            do throws(StoreError) {
+                if let why = try saveMaps(from: path, to: pages) { result.lost.append(why) }
+                try Catalog.create(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
+                let catalog = try Catalog(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
+                defer { catalog.close() }
+                try pages.settle()
+                try CatalogFeeder(pages: pages, catalog: catalog).catchUp()
+            } catch {
+                try? pages.close()
+                throw error
+            }
+            try pages.close()
+        }
+        return result
+    }
+
+    /// Takes the tasks and their maps from the old catalog; says why not, where that fails.
+    private static func saveMaps(from path: String, to pages: PageStore) throws(StoreError) -> String? {
+        var changes: [CatalogChange] = []
+        do throws(StoreError) {
+            let old = try Catalog.openUnpaired(path: path + "/" + StoreFile.catalog)
+            defer { old.close() }
+            for task in try old.tasks() {
+                changes.append(
+                    .createTask(id: task.id, name: task.name, windowBase: task.windowBase, windowSize: task.windowSize))
+                let entries = try old.entries(of: task.id)
+                guard !entries.isEmpty else { continue }
+                changes.append(
+                    .setEntries(
+                        task: task.id, start: task.windowBase, end: task.windowBase + task.windowSize, entries: entries))
+            }
+        } catch {
+            return "the maps of tasks: \(error.message)"
+        }
+        if !changes.isEmpty { _ = try pages.commit([], operations: [.mapChanges(CatalogChange.encode(changes))]) }
+        return nil
+    }
+}
