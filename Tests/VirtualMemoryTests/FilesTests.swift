@@ -90,7 +90,7 @@ import Varve
         }
     }
 
-    @Test func importingAFileThatKeepsChangingIsRefusedAndAnotherTimeWhole() throws {
+    @Test func importingAFileThatChangesIsRefusedOrWhole() throws {
         try fixture.create()
         let store = try fixture.open()
         let file = fixture.folder.path + "/changing"
@@ -100,11 +100,10 @@ import Varve
         let ended = DispatchSemaphore(value: 0)
         Thread.detachNewThread {
             let descriptor = open(file, O_RDWR)
-            var byte: UInt8 = 0
             var round = 0
             while ends.wait(timeout: .now()) == .timedOut {
-                byte &+= 1
-                pwrite(descriptor, &byte, 1, off_t(round % 100 * 4096))
+                var lap = round / 100 + 1
+                pwrite(descriptor, &lap, 8, off_t(round % 100 * 4096))
                 if round % 7 == 0 { ftruncate(descriptor, off_t((8 << 20) - round % 5 * 100)) }
                 round += 1
                 if round == 10 { begun.signal() }
@@ -113,7 +112,16 @@ import Varve
             ended.signal()
         }
         begun.wait()
-        #expect(code { _ = try store.importFile(file, named: "a") } == .changedWhileRead)
+        // Refused, or taken while the writer rested: a state that the file once had, in which no page is a lap behind
+        // one after it.
+        let refusal = code { _ = try store.importFile(file, named: "early") }
+        #expect(refusal == nil || refusal == .changedWhileRead)
+        if refusal == nil {
+            let laps = try store.mapState(.init(name: "early")).withBytes { bytes in
+                (0..<100).map { bytes.load(fromByteOffset: $0 * 4096, as: Int.self) }
+            }
+            #expect(laps == laps.sorted(by: >) && laps[0] - laps[99] <= 1)
+        }
         ends.signal()
         ended.wait()
         let report = try store.importFile(file, named: "a")
