@@ -29,6 +29,12 @@ extension Store {
         }
     }
 
+    /// Puts every deferred commit on the disk; until then neither `State.head` nor another process shows it.
+    public func flush() throws(StoreError) {
+        try requireWriter("a flush")
+        try pages.flush()
+    }
+
     /// Commits `operations` alone, as one version: what memory holds uncommitted stays so.
     func commitOperations(_ operations: [StoreOperation], message: String) throws(StoreError) -> Version {
         try requireWriter("a change")

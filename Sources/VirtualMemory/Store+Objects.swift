@@ -34,6 +34,9 @@ extension Store {
         return found.sorted { ($0.name, $0.id) < ($1.name, $1.id) }
     }
 
+    /// The live object of that name, or of that number where the name is `#` and digits. Throws `.notFound`.
+    public func object(named name: String) throws(StoreError) -> ObjectInfo { try liveObject(name) }
+
     /// Bytes of an object's largest size: 2^32 pages.
     public static let maximumObjectSize: UInt64 = 1 << 44
 

@@ -35,7 +35,9 @@ extension VMTask {
     func back(_ placement: Placement, _ memory: inout Store.Memory) throws(VMError) {
         let object = try current(placement)
         let carried = memory.carried[placement.object]
+        // Our own stores were declared by nobody: they are pending from the start.
         carried?.copy(to: object.mapping)
+        object.pending = (carried?.runs ?? []).map { $0.intersection(object.mapping.pages) }.filter { !$0.isEmpty }
         do throws(VMError) {
             for entry in placement.entries { try apply(entry, object) }
         } catch {
@@ -93,6 +95,9 @@ extension VMTask {
     {
         let range = PageRange(start: Int(offset) >> Page.shift, count: Page.count(forBytes: Int(target.size)))
         let base = pointer(target.mapping.address)
+        var copied: [PageRange] = []
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: 256 * Page.size, alignment: Page.size)
+        defer { buffer.deallocate() }
         func place(_ page: Int) -> UnsafeMutableRawPointer { base + (page - range.start) * Page.size }
         try VMError.translating { () throws(StoreError) in
             var shown = PageRange(start: range.end, count: 0)
@@ -104,17 +109,32 @@ extension VMTask {
                 PageRange(start: shown.end, count: range.end - shown.end),
             ] where part.count > 0 {
                 for run in view.extents(in: part) where run.extent != .zeros && run.extent != .beyondEnd {
-                    try view.read(run.pages, into: place(run.pages.start))
+                    var page = run.pages.start
+                    while page < run.pages.end {
+                        let piece = PageRange(start: page, count: min(256, run.pages.end - page))
+                        // A system call can't store to memory whose first stores are caught by signal.
+                        try view.read(piece, into: buffer)
+                        place(page).copyMemory(from: buffer, byteCount: piece.count * Page.size)
+                        page = piece.end
+                    }
+                    copied.append(run.pages)
                 }
             }
             memory.carried[source]?.copy(range, to: base)
+            copied += memory.carried[source]?.runs.map { $0.intersection(range) } ?? []
+            copied.append(shown)
             if let mapped = memory.mapped[source], !shown.isEmpty {
                 try mapped.mapping.copyOut(shown, into: place(shown.start))
             }
         }
+        // Nobody declares these stores: they are pending from the start.
+        target.pending = joined(
+            copied.filter { !$0.isEmpty }.map { PageRange(start: $0.start - range.start, count: $0.count) })
         // What was stored past the end in the source's last page is no part of it.
         let tail = Int(target.size) & (Page.size - 1)
-        if tail != 0 { (base + Int(target.size)).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - tail) }
+        if tail != 0, copied.contains(where: { $0.contains(range.end - 1) }) {
+            (base + Int(target.size)).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - tail)
+        }
     }
 
     /// Unmaps whole placements; bytes that were changed and not committed are kept for the next commit. Memory without a

@@ -163,17 +163,22 @@ import Varve
         try store.close()
     }
 
-    @Test(arguments: [0, 1, 2])
-    func copiesAreOfTheObjectAsItIsNow(_ state: Int) throws {
+    @Test(arguments: everyMode, [0, 1, 2, 3])
+    func copiesAreOfTheObjectAsItIsNow(_ options: Store.OpenOptions, _ state: Int) throws {
+        let fixture = StoreFixture()
+        try fixture.create()
+        let store = try fixture.open(options)
+        let task = try store.task(named: "main")
         let object = try store.createObject(named: "a", size: 5 * 4096 + 100)
         let source = try task.map(size: 6 * 4096, object: object)
         for page in 0..<6 { task.pointer(source + UInt64(page * 4096)).storeBytes(of: page + 1, as: Int.self) }
         try store.commit()
         for page in 2..<6 { task.pointer(source + UInt64(page * 4096)).storeBytes(of: page + 10, as: Int.self) }
         task.pointer(source + 5 * 4096 + 200).storeBytes(of: 1, as: UInt8.self)
-        // Mapped, not mapped but uncommitted, mapped elsewhere in part.
+        // Mapped; not mapped but uncommitted; mapped elsewhere in part; committed and not mapped.
+        if state == 3 { try store.commit() }
         if state > 0 { try task.deallocate(address: source, size: 6 * 4096) }
-        if state > 1 { try task.map(size: 4096, object: object, offset: 3 * 4096) }
+        if state == 2 { try task.map(size: 4096, object: object, offset: 3 * 4096) }
         let copy = try task.map(size: 6 * 4096, object: object, offset: 4096, copy: true, current: .read)
         for page in 0..<5 {
             let word = task.pointer(copy + UInt64(page * 4096)).load(as: Int.self)
@@ -186,5 +191,6 @@ import Varve
         try store.commit()
         #expect(try store.mapState(.init(name: "a")).withBytes { $0.load(fromByteOffset: 4096, as: Int.self) } == 2)
         try store.close()
+        try self.store.close()
     }
 }

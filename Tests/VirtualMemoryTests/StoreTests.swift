@@ -1,14 +1,23 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Varve
 
-/// A store in a folder of its own; windows lie at random places, so that suites run beside each other.
+/// A store in a folder of its own, with windows at a place of its own, so that suites run beside each other.
 struct StoreFixture {
     let folder = TemporaryFolder()
+    let windowBase = Self.newWindowBase()
+    private static let count = Atomic<UInt64>(0)
+
+    /// A terabyte of addresses that no other store of these tests has at the same time.
+    static func newWindowBase() -> UInt64 {
+        0x1000_0000_0000 + count.add(1, ordering: .relaxed).oldValue % 80 * 0x100_0000_0000
+    }
+
     var path: String { folder.path + "/store.varve" }
 
-    func create(ring: Int = 1 << 20) throws { try Store.create(path, options: .init(ringBytes: ring)) }
+    func create(ring: Int = 1 << 20) throws { try Store.create(path, options: .init(ringBytes: ring, windowBase: windowBase)) }
 
     func open(_ options: Store.OpenOptions = .init()) throws -> Store { try Store.open(path, options: options) }
 }
