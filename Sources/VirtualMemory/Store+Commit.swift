@@ -13,7 +13,8 @@ extension Store {
     ///     throw `.wrongState` where something else was written (it then belongs to the next commit).
     ///   - snapshot: A name for the new version.
     /// - Returns: The version; the last one, where nothing has changed.
-    /// - Throws: `.full`, `.io`: nothing is lost, commit again. `.unknownOutcome`: reopen. `.exists`: the snapshot's name.
+    /// - Throws: `.full`, `.io`: nothing is lost, commit again. `.unknownOutcome`: reopen, and see. `.poisoned`: not tried,
+    ///   after one that was unknown; reopen. `.exists`: the snapshot's name.
     ///
     /// What other threads store meanwhile is in this version or in the next.
     @discardableResult
