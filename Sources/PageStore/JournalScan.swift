@@ -128,17 +128,32 @@ struct JournalScan {
         return true
     }
 
+    /// Looks for a record that says what the chain lacks had been flushed.
+    ///
+    /// Where the chain has a record, its last one was read whole just now: whatever was written behind it, a later lap's
+    /// records too, begins within a record's length of its end, or of the next lap's beginning. Where it has none, the page
+    /// store may be an older copy, and the proof anywhere in the ring.
     private mutating func findProofOfDamage(_ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer) throws(StoreError) {
-        // All of the ring: where the page store is an older copy, the proof may lie laps ahead of its mark.
-        let end = UInt64(journal.ringBytes)
-        let window = AlignedBuffer(capacity: 1 << 20)
-        var position: UInt64 = 0
-        while position < end {
-            let count = min(window.capacity, Int(end - position))
-            try journal.read(into: window[0..<count], at: position)
+        let ring = journal.ringBytes
+        guard !records.isEmpty else { return try findProof(in: 0..<ring, journal, mark, buffer) }
+        let start = Int(head % UInt64(ring))
+        let reach = (Page.count(forBytes: journal.maximumRecord) + 1) * Page.size
+        try findProof(in: start..<min(start + reach, ring), journal, mark, buffer)
+        if damage == nil, start + reach > ring { try findProof(in: 0..<min(reach, ring), journal, mark, buffer) }
+    }
+
+    private mutating func findProof(in range: Range<Int>, _ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer)
+        throws(StoreError)
+    {
+        let ring = UInt64(journal.ringBytes)
+        let window = AlignedBuffer(capacity: 4 << 20)
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let count = min(window.capacity, range.upperBound - position)
+            try journal.read(into: window[0..<count], at: UInt64(position))
             for offset in stride(from: 0, to: count, by: Page.size) {
                 guard let candidate = JournalHeader(from: window.base + offset), candidate.store == journal.store,
-                    candidate.position % end == position + UInt64(offset), candidate.version > last,
+                    candidate.position % ring == UInt64(position + offset), candidate.version > last,
                     candidate.flushedThrough > last || candidate.settledThrough > mark.settled,
                     let header = try Self.header(journal, at: candidate.position, buffer: buffer)
                 else { continue }
@@ -152,7 +167,7 @@ struct JournalScan {
                     advice: "Restore a backup, or run `varve repair`, which keeps version \(last)", path: journal.file.path)
                 return
             }
-            position += UInt64(count)
+            position += count
         }
     }
 }

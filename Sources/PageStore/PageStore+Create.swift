@@ -26,8 +26,8 @@ extension PageStore {
                 advice: "Give at least \(Journal.minimumRing)")
         }
         let uuid = StoreUUID.random()
-        // 1 TiB apart, so that the windows of two stores seldom meet.
-        let base = options.windowBase ?? (0x1000_0000_0000 + UInt64.random(in: 0..<63) << 40)
+        // Below where programs and libraries are loaded; in steps of a window, so that two stores seldom meet.
+        let base = options.windowBase ?? (0x1000_0000_0000 + UInt64.random(in: 0..<0x3f00) << 32)
         try Journal.create(path: folder + "/" + StoreFile.journal, store: uuid, ringBytes: options.ringBytes)
         try LeaseFile.create(path: folder + "/" + StoreFile.leases)
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: false)

@@ -84,6 +84,45 @@ public final class ObjectView: @unchecked Sendable {
         }
     }
 
+    /// As `extents(in:)`, for whoever maps only runs of at least `least` pages: what is shorter is joined to runs that `read`
+    /// answers for (`.journal`), zeros among them, so that an aged object has few.
+    public func extents(in range: PageRange, joiningBelow least: Int) -> [(pages: PageRange, extent: Extent)] {
+        var joined: [(pages: PageRange, extent: Extent)] = []
+        table.withLock { storage in
+            let end = max(range.start, min(range.end, Page.count(forBytes: Int(storage.size))))
+            var page = range.start
+            while page < end {
+                let start = page
+                let extent: Extent
+                if storage.emptyChunkEnd(page) != nil {
+                    while page < end, let empty = storage.emptyChunkEnd(page) { page = min(empty, end) }
+                    extent = .zeros
+                } else {
+                    let place = storage[page].place
+                    page += 1
+                    if let first = place.filePage {
+                        while page < end, storage[page].place.filePage == first + (page - start) { page += 1 }
+                        extent = .file(offset: first * Page.size)
+                    } else if place == .zeros {
+                        while page < end, storage.emptyChunkEnd(page) == nil, storage[page].place == .zeros { page += 1 }
+                        extent = .zeros
+                    } else {
+                        extent = .journal
+                    }
+                }
+                let run = PageRange(start: start, count: page - start)
+                let kept = run.count < least ? .journal : extent
+                if kept == .journal, joined.last?.extent == .journal {
+                    joined[joined.count - 1].pages.count += run.count
+                } else {
+                    joined.append((run, kept))
+                }
+            }
+            if range.end > end { joined.append((PageRange(start: end, count: range.end - end), .beyondEnd)) }
+        }
+        return joined
+    }
+
     /// Copies whole pages to `destination`, each checked against its checksum. Pages past the end read as zeros.
     public func read(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError) {
         var done = 0

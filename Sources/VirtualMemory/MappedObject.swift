@@ -16,6 +16,9 @@ final class StorePager: PageProvider {
         self.fileDescriptor = fileDescriptor
     }
 
+    /// Shorter runs are filled when touched, or copied: as long as what `ExclusiveMapping` maps from the file.
+    private static let leastRun = 16
+
     var view: ObjectView? { state.withLock { $0.view } }
 
     /// From now on the object's pages come from `view`.
@@ -24,7 +27,7 @@ final class StorePager: PageProvider {
     func runs(in range: PageRange) throws(StoreError) -> [(pages: PageRange, kind: RunKind)] {
         let (view, size) = state.withLock { $0 }
         if let view {
-            return view.extents(in: range).map { run in
+            return view.extents(in: range, joiningBelow: Self.leastRun).map { run in
                 switch run.extent {
                 case .zeros: (run.pages, .zero)
                 case .file(let offset): (run.pages, .file(offset: offset))

@@ -10,9 +10,9 @@ struct StoreFixture {
     let windowBase = Self.newWindowBase()
     private static let count = Atomic<UInt64>(0)
 
-    /// A terabyte of addresses that no other store of these tests has at the same time.
+    /// Addresses for a few tasks that no other store of these tests has at the same time.
     static func newWindowBase() -> UInt64 {
-        0x1000_0000_0000 + count.add(1, ordering: .relaxed).oldValue % 80 * 0x100_0000_0000
+        0x1000_0000_0000 + count.add(1, ordering: .relaxed).oldValue % 250 * 0x40_0000_0000
     }
 
     var path: String { folder.path + "/store.varve" }
