@@ -7,6 +7,8 @@ internal import Glibc
 final class Monitor<State>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    /// What the background thread waits for: each commit wakes its waiters, and it would be woken for nothing.
+    private let work = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var state: State
 
     init(_ state: State) {
@@ -16,12 +18,15 @@ final class Monitor<State>: @unchecked Sendable {
         pthread_condattr_init(&attributes)
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
         pthread_cond_init(condition, &attributes)
+        pthread_cond_init(work, &attributes)
     }
 
     deinit {
         pthread_cond_destroy(condition)
+        pthread_cond_destroy(work)
         pthread_mutex_destroy(mutex)
         condition.deallocate()
+        work.deallocate()
         mutex.deallocate()
     }
 
@@ -43,8 +48,8 @@ final class Monitor<State>: @unchecked Sendable {
         }
     }
 
-    /// As `wait(until:)`, and nil once `seconds` have passed.
-    func wait<Result>(seconds: Double, until ready: (inout State) -> Result?) -> Result? {
+    /// Waits, as the background thread, until `ready` answers a value or `seconds` have passed: then nil. Woken by `wakeWorker`.
+    func waitForWork<Result>(seconds: Double, until ready: (inout State) -> Result?) -> Result? {
         var deadline = timespec()
         clock_gettime(CLOCK_MONOTONIC, &deadline)
         let nanoseconds = Int(seconds * 1e9) + deadline.tv_nsec
@@ -54,10 +59,13 @@ final class Monitor<State>: @unchecked Sendable {
         defer { pthread_mutex_unlock(mutex) }
         while true {
             if let result = ready(&state) { return result }
-            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return ready(&state) }
+            if pthread_cond_timedwait(work, mutex, &deadline) == ETIMEDOUT { return ready(&state) }
         }
     }
 
     /// Wakes every waiter; call it after a change under the lock.
     func wake() { pthread_cond_broadcast(condition) }
+
+    /// Wakes the background thread.
+    func wakeWorker() { pthread_cond_signal(work) }
 }

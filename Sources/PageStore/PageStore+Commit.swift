@@ -157,6 +157,7 @@ extension PageStore {
             }
             state.leading = false
             if Int(state.head - state.tail) > ringBytes / 4 { state.wantsSettling = true }
+            if state.wantsSettling { self.state.wakeWorker() }
         }
         state.wake()
         Failpoint.pass("journal.published")
@@ -185,7 +186,7 @@ extension PageStore {
                         advice: "Free some space and commit again; nothing was lost", path: folder, errno: failure.errno)
                 }
                 state.wantsSettling = true
-                self.state.wake()
+                self.state.wakeWorker()
                 return nil
             }
             // What is being folded or merged now may be what the operations are about to pin.

@@ -21,6 +21,7 @@ extension PageStore {
     func stopSettler() {
         state.withLock { $0.closing = true }
         state.wake()
+        state.wakeWorker()
         let _: Bool = state.wait { state in state.settlerEnded ? true : nil }
     }
 
@@ -29,7 +30,7 @@ extension PageStore {
 
     fileprivate func settleInBackground() {
         while true {
-            let work: (closing: Bool, settles: Bool, flushes: Bool)? = state.wait(seconds: Self.pause) { state in
+            let work: (closing: Bool, settles: Bool, flushes: Bool)? = state.waitForWork(seconds: Self.pause) { state in
                 state.closing || state.wantsSettling ? (state.closing, state.wantsSettling, false) : nil
             }
             if work?.closing == true { break }
