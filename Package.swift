@@ -21,8 +21,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
@@ -35,14 +33,11 @@ let package = Package(
             dependencies: ["VMTypes"],
             swiftSettings: strict),
         .target(name: "HostMemory", dependencies: ["VMTypes", "CHostMemory"], swiftSettings: strict),
-        .target(name: "PageStore", dependencies: ["VMTypes", "CLMDB", "CXXHash", "CHostMemory"], swiftSettings: strict),
+        .target(name: "PageStore", dependencies: ["VMTypes", "CLMDB", "CXXHash"], swiftSettings: strict),
         .target(name: "Catalog", dependencies: ["VMTypes", "Migrations", grdb], swiftSettings: strict),
         .target(
             name: "VirtualMemory",
-            dependencies: [
-                "VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog",
-                .product(name: "Logging", package: "swift-log"),
-            ],
+            dependencies: ["VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog"],
             swiftSettings: strict),
         .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"], swiftSettings: strict),
         .target(

@@ -2,7 +2,7 @@ internal import VMTypes
 
 /// The layout of a journal record; docs/FORMAT.md draws it.
 ///
-/// A record is a *prologue* (header, layers with their page entries, operations, message), padded to a page, and then
+/// A record is a *prologue* (header, layers with their page entries, operations), padded to a page, and then
 /// the whole pages that the entries name, in their order. The prologue's checksum covers all of it but itself; each
 /// page is covered by its entry.
 enum JournalFormat {

@@ -16,7 +16,7 @@ enum LayerPart {
         var object: ObjectID
         var record: UInt64
         var part: UInt32
-        /// The object's size in bytes.
+        /// The object's size in bytes; 0 where the part was staged or merged: the version row says it.
         var size: UInt64
         var entries: [PageEntry]
 

@@ -38,7 +38,7 @@ extension PageStore {
 
     /// Copies a settled page store to an empty folder, while it is in use; the copy is synced and closed.
     ///
-    /// The copy has an empty journal and is compacted: only what lives is copied.
+    /// The copy has an empty journal and no free pages; what waits in the graveyard is copied too.
     public func backup(to destination: String) throws(StoreError) {
         if isWriter { try settle() }
         try lmdb.copy(to: destination + "/" + StoreFile.pages)

@@ -1,8 +1,8 @@
 public import VMTypes
 
-/// Where an object's pages live while it is mapped.
+/// Where an object's pages are to live while it is mapped. Recorded; every mapping is exclusive so far.
 public enum Residency: UInt8, Sendable, CaseIterable {
-    /// In one memfd that every mapping shares.
+    /// In memory that every mapping shares.
     case shared = 0
     /// In one mapping, straight from the page store.
     case exclusive = 1
