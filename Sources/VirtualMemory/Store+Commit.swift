@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Glibc
 internal import HostMemory
 public import PageStore
 public import VMTypes
@@ -154,7 +155,23 @@ extension Store {
             if !object.pending.isEmpty { return true }
             var runs: [PageRange] = []
             try object.mapping.peekDirty(into: &runs)
-            if !runs.isEmpty { return true }
+            if try differs(object, runs) { return true }
+        }
+        return false
+    }
+
+    /// Whether pages that were stored to, or that a declared commit left marked, hold other bytes than the last commit.
+    private func differs(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) -> Bool {
+        guard !runs.isEmpty else { return false }
+        let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)
+        defer { buffers.deallocate() }
+        for run in runs {
+            for page in run.start..<run.end {
+                let one = PageRange(start: page, count: 1)
+                try object.mapping.copyOut(one, into: buffers)
+                try object.pager.fill(one, into: buffers + Page.size)
+                if memcmp(buffers, buffers + Page.size, Page.size) != 0 { return true }
+            }
         }
         return false
     }

@@ -9,6 +9,28 @@ import Varve
     let fixture = StoreFixture()
 
     @Test(arguments: everyMode)
+    func storingWhatIsThereChangesNothingAndForbidsNoRollback(_ options: Store.OpenOptions) throws {
+        try fixture.create()
+        let store = try fixture.open(options)
+        let object = try store.createObject(named: "a", size: 3 * 4096)
+        let task = try store.task(named: "main")
+        let address = try task.map(size: 3 * 4096, object: object)
+        task.pointer(address).storeBytes(of: 7, as: Int.self)
+        try store.commit(snapshot: "seven")
+        task.pointer(address).storeBytes(of: 8, as: Int.self)
+        try store.commit()
+        task.pointer(address).storeBytes(of: 8, as: Int.self)
+        task.pointer(address + 4096).storeBytes(of: 0, as: Int.self)
+        #expect(try !store.hasUncommittedChanges())
+        try store.rollback(to: .snapshot("seven"), object: "a")
+        #expect(task.pointer(address).load(as: Int.self) == 7)
+        task.pointer(address + 8192).storeBytes(of: 1, as: Int.self)
+        #expect(try store.hasUncommittedChanges())
+        #expect { try store.rollback(to: .snapshot("seven")) } throws: { ($0 as? StoreError)?.code == .busy }
+        try store.close()
+    }
+
+    @Test(arguments: everyMode)
     func bytesOfAnUnmappedObjectAreCommittedAndComeBackWhereItIsMappedAgain(_ options: Store.OpenOptions) throws {
         try fixture.create()
         var store = try fixture.open(options)
