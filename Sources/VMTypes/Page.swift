@@ -40,5 +40,12 @@ public struct PageRange: Hashable, Sendable, CustomStringConvertible {
     @inlinable public var end: Int { start + count }
     @inlinable public var isEmpty: Bool { count == 0 }
     @inlinable public func contains(_ page: Int) -> Bool { page >= start && page < end }
+    /// The part within `other`; nil where they don't overlap.
+    @inlinable public func clipped(to other: PageRange) -> PageRange? {
+        let first = max(start, other.start)
+        let last = min(end, other.end)
+        return first < last ? PageRange(start: first, count: last - first) : nil
+    }
+
     public var description: String { "pages \(start)..<\(end)" }
 }

@@ -19,6 +19,10 @@ struct StoreModel: Equatable {
         var regions: [Int: Region] = [:]
 
         func region(of object: String) -> Int? { regions.first { $0.value.object == object }?.key }
+
+        var withoutLostMemory: Image {
+            Image(objects: objects.filter { !$0.key.hasPrefix("~") || region(of: $0.key) != nil }, regions: regions)
+        }
     }
 
     var committed = Image()

@@ -9,6 +9,24 @@ import Varve
     let fixture = StoreFixture()
 
     @Test(arguments: everyMode)
+    func aRollbackOfAnObjectThatIsMappedInPartRestoresThatPart(_ options: Store.OpenOptions) throws {
+        try fixture.create()
+        let store = try fixture.open(options)
+        let object = try store.createObject(named: "a", size: 8 * 4096)
+        let task = try store.task(named: "main")
+        let whole = try task.map(size: 8 * 4096, object: object)
+        try store.commit(snapshot: "empty")
+        for page in 0..<8 { task.pointer(whole + UInt64(page) * 4096).storeBytes(of: page + 1, as: Int.self) }
+        try task.deallocate(address: whole, size: 8 * 4096)
+        let part = try task.map(size: 2 * 4096, object: object, offset: 4 * 4096)
+        try store.commit()
+        try store.rollback(to: .snapshot("empty"), object: "a")
+        for page in 0..<2 { #expect(task.pointer(part + UInt64(page) * 4096).load(as: Int.self) == 0) }
+        #expect(try store.diff(.snapshot("empty"), .head, object: "a").isEmpty)
+        try store.close()
+    }
+
+    @Test(arguments: everyMode)
     func storingWhatIsThereChangesNothingAndForbidsNoRollback(_ options: Store.OpenOptions) throws {
         try fixture.create()
         let store = try fixture.open(options)
