@@ -13,7 +13,7 @@ import VMTypes
     @Test func damagedFilesNeverAnswerWrongBytes() async {
         let folder = TemporaryFolder("damage")
         await #expect(processExitsWith: .success) { [path = folder.path as String] in
-            alarm(250)
+            alarm(900)
             let problems = try DamageRun(path).sweep()
             exit(problems.isEmpty ? 0 : 1)
         }

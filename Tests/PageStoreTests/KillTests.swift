@@ -144,7 +144,7 @@ import VMTypes
     }
 
     @Test func killedProcessesLeaveWhatTheyAcknowledged() throws {
-        let rounds = Budget.of(quick: 110, default: 1500, full: 2800)
+        let rounds = Budget.of(quick: 110, default: 1500, full: 2950)
         let base = ProcessInfo.processInfo.environment["VARVE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max / 2)
         print("kills: \(rounds) rounds from seed \(base)")
         let parent = TemporaryFolder("kill")

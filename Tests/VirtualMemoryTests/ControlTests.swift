@@ -47,7 +47,7 @@ import Varve
         try store.close()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(10)))
     func closingDoesNotWaitForASilentClient() throws {
         try fixture.create()
         let store = try fixture.open()

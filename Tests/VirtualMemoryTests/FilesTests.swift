@@ -63,7 +63,7 @@ import Varve
         #expect(code { _ = try Store.open(fixture.folder.path + "/nothing") } == .noStore)
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func aKilledCreationLeavesNoStoreOrAWholeOne() async throws {
         var generator = SystemRandomNumberGenerator()
         for round in 0..<8 {

@@ -124,7 +124,7 @@ let everyMode: [Store.OpenOptions] = DirtyTracking.allCases.flatMap { tracking i
         try store.write("a", offset: 0, from: { () throws(StoreError) in chunks.popLast() })
         let path: String = fixture.path
         await #expect(processExitsWith: .success) { [path = path as String] in
-            alarm(20)
+            alarm(120)
             let reader = try Store.open(path, options: .init(access: .automatic))
             #expect(!reader.isWriter)
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 8)
