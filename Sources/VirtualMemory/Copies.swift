@@ -23,20 +23,29 @@ extension Store.Memory {
         let range = pages.intersection(copy.livePages)
         guard !range.isEmpty, case .shared(let target) = copy.home else { return copy }
         try VMError.translating { () throws(StoreError) in
+            let buffer = UnsafeMutableRawPointer.allocate(byteCount: 64 * Page.size, alignment: Page.size)
+            defer { buffer.deallocate() }
             var copied: [PageRange] = []
-            for run in carried?.runs ?? [] {
-                let part = run.intersection(range)
-                if part.isEmpty { continue }
-                carried?.copy(part, to: target.pointer(toPage: part.start))
-                copied.append(part)
+            func store(_ runs: [PageRange], _ bytes: (PageRange) throws(StoreError) -> UnsafeRawPointer) throws(StoreError) {
+                for run in runs {
+                    var part = run.intersection(range)
+                    while !part.isEmpty {
+                        let piece = PageRange(start: part.start, count: min(64, part.count))
+                        try target.store(piece, from: try bytes(piece))
+                        part = PageRange(start: piece.end, count: part.end - piece.end)
+                    }
+                    copied.append(run.intersection(range))
+                }
             }
-            for run in source?.pending ?? [] {
-                let part = run.intersection(range)
-                if part.isEmpty { continue }
-                try source?.copyOut(part, into: target.pointer(toPage: part.start))
-                copied.append(part)
+            if let carried { try store(carried.runs) { carried.origin + $0.start * Page.size } }
+            if let source {
+                try store(source.pending) { (piece) throws(StoreError) in
+                    if case .shared(let shared) = source.home { return UnsafeRawPointer(shared.pointer(toPage: piece.start)) }
+                    try source.copyOut(piece, into: buffer)
+                    return UnsafeRawPointer(buffer)
+                }
             }
-            copy.pending = joined(copied)
+            copy.pending = joined(copied.filter { !$0.isEmpty })
             // What was stored past the end in the source's last page is no part of it.
             let tail = Int(size) & (Page.size - 1), last = copy.livePages.end - 1
             if tail != 0, copy.pending.contains(where: { $0.contains(last) }) {

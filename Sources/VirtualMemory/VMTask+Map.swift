@@ -41,6 +41,8 @@ extension VMTask {
             let spot = Spot(address: address, size: size, mask: mask, anywhere: anywhere)
             let attributes = Attributes(current: current, maximum: maximum, inheritance: inheritance, copied: copy)
             guard let right = object?.right else {
+                // Nothing is made for what has no place.
+                _ = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
                 let fresh = try memory.fresh(size: length, store)
                 let source = MapSource(object: .fresh(fresh), offset: 0, length: length)
                 return try place([source], at: spot, attributes.asFresh, &memory)

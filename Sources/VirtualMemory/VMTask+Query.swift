@@ -18,7 +18,7 @@ extension VMTask {
                 isCopied: entry.copied, wiredCount: entry.wiredCount, residentPages: 0, dirtyPages: 0, swappedPages: 0)
             guard let id = entry.backing.object, let object = memory.mapped[id] else { return info }
             let pages = entry.pages.intersection(object.livePages)
-            let residence = object.residence(of: pages)
+            let residence = try VMError.translating { () throws(StoreError) in try object.residence(of: pages) }
             info.residentPages = residence.resident
             info.swappedPages = residence.swapped
             info.dirtyPages = try VMError.translating { () throws(StoreError) in try object.dirtyPages(in: pages) }
@@ -40,7 +40,7 @@ extension VMTask {
             guard let id = entry.backing.object, let object = memory.mapped[id] else { return disposition }
             let page = PageRange(start: entry.pages.start + Int(Page.trunc(address) - entry.start) >> Page.shift, count: 1)
             guard !page.intersection(object.livePages).isEmpty else { return disposition }
-            let residence = object.residence(of: page)
+            let residence = try VMError.translating { () throws(StoreError) in try object.residence(of: page) }
             if residence.resident > 0 { disposition.insert(.present) }
             let isDirty = try VMError.translating { () throws(StoreError) in try object.dirtyPages(in: page) } > 0
             if isDirty { disposition.insert(.dirty) }
@@ -62,14 +62,14 @@ extension MapEntry {
 
 extension MappedObject {
     /// How many of the pages are in memory, and how many the host has swapped out.
-    func residence(of pages: PageRange) -> (resident: Int, swapped: Int) {
+    func residence(of pages: PageRange) throws(StoreError) -> (resident: Int, swapped: Int) {
         guard !pages.isEmpty else { return (0, 0) }
         switch home {
         case .exclusive(let mapping):
             let shown = pages.intersection(mapping.pages)
             let start = mapping.address + UInt64(shown.start - mapping.pages.start) << UInt64(Page.shift)
             return Population.count(address: start, byteCount: shown.count << Page.shift)
-        case .shared(let shared): return shared.residence(of: pages)
+        case .shared(let shared): return try shared.residency(in: pages)
         }
     }
 
