@@ -25,14 +25,20 @@ final class DemandRegion: Sendable {
     let provider: any PageProvider
     /// Whether pages are placed write-protected.
     let arms: Bool
+    /// The memory file that is mapped, and the page of it that is the object's page 0; nil for private memory.
+    let file: (descriptor: Int32, firstPage: Int)?
     let state: Mutex<State>
 
-    init(base: UInt64, pages: PageRange, plan: MappingPlan, provider: any PageProvider, arms: Bool) {
+    init(
+        base: UInt64, pages: PageRange, plan: MappingPlan, provider: any PageProvider, arms: Bool,
+        file: (descriptor: Int32, firstPage: Int)? = nil
+    ) {
         self.base = base
         self.pages = pages
         state = Mutex(State(plan: plan))
         self.provider = provider
         self.arms = arms
+        self.file = file
     }
 
     func contains(_ address: UInt64) -> Bool {

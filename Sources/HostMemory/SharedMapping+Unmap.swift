@@ -34,13 +34,18 @@ extension SharedMapping {
                 PageRange(start: pages.start, count: part.start - pages.start),
                 PageRange(start: part.end, count: pages.end - part.end),
             ].filter { $0.count > 0 }.map(remaining)
-            // Closed before the addresses are free; those that remain are served from now on.
+            // Closed before the addresses are free; those that remain are served by regions of their own.
+            let region = placement.region
             placement.closeRegion()
             do throws(StoreError) {
                 try SystemCall.reserveUnforked(placement.address(of: part.start), part.count << Page.shift)
             } catch {
                 for placement in rest { placement.closeRegion() }
-                if live.count > 0 { try memory.serve(placement) }
+                if let region {
+                    region.state.withLock { $0.isClosed = false }
+                    FaultService.add(region)
+                    placement.region = region
+                }
                 throw error
             }
             retire(placement)

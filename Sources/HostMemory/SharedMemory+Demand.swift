@@ -41,15 +41,11 @@ extension SharedMemory {
         try SystemCall.register(pagerAddress(of: pages.start), pages.count << Page.shift, mode: HM_REGISTER_MISSING)
     }
 
-    /// Serves the faults of a placement whose region was closed.
-    func serve(_ placement: SharedPlacement) throws(StoreError) {
-        for run in demand.overlapping(placement.live) { try register(run, in: placement) }
-    }
-
     /// A region for pages at `address`, which the fault service knows from now on.
     func addRegion(_ address: UInt64, _ pages: PageRange, arms: Bool) -> DemandRegion {
         let region = DemandRegion(
-            base: address, pages: pages, plan: MappingPlan(demand: demand, in: pages), provider: provider, arms: arms)
+            base: address, pages: pages, plan: MappingPlan(demand: demand, in: pages), provider: provider, arms: arms,
+            file: (file, firstFilePage))
         FaultService.add(region)
         return region
     }
@@ -73,17 +69,27 @@ extension SharedMemory {
 }
 
 extension SharedMemory {
-    /// Makes poisoned pages absent again.
-    func heal(_ range: PageRange, _ placement: SharedPlacement) throws(StoreError) {
-        guard let region = placement.region else { return }
-        let sick = region.state.withLock { $0.poisoned.filter(range.contains).sorted() }
-        for page in sick {
-            let place = placement.address(of: page), one = PageRange(start: page, count: 1)
-            try SystemCall.mapShared(place, file, inFile(one), protection: PROT_NONE)
-            try register(one, in: placement)
-            let bits = placement.protection(of: page)
-            let closed = placement.tracker is SharedSignalTracker ? bits & ~PROT_WRITE : bits
-            try SystemCall.protect(place, Page.size, closed)
+    /// Makes poisoned pages absent again, in every mapping and in our own.
+    func heal(_ range: PageRange) throws(StoreError) {
+        for placement in placements {
+            guard let region = placement.region else { continue }
+            try heal(range, region) { page in
+                let bits = placement.protection(of: page)
+                return placement.tracker is SharedSignalTracker ? bits & ~PROT_WRITE : bits
+            }
+        }
+        if let pagerRegion { try heal(range, pagerRegion) { _ in PROT_READ | PROT_WRITE } }
+    }
+
+    private func heal(
+        _ range: PageRange, _ region: DemandRegion, protection: (Int) -> Int32
+    ) throws(StoreError) {
+        for page in region.state.withLock({ $0.poisoned.filter(range.contains).sorted() }) {
+            let place = region.address(of: page)
+            // Inaccessible until it is registered: nobody may read zeros meanwhile.
+            try SystemCall.mapShared(place, file, inFile(PageRange(start: page, count: 1)), protection: PROT_NONE)
+            try SystemCall.register(place, Page.size, mode: HM_REGISTER_MISSING | (region.arms ? HM_REGISTER_WP : 0))
+            try SystemCall.protect(place, Page.size, protection(page))
             _ = region.state.withLock { $0.poisoned.remove(page) }
         }
     }

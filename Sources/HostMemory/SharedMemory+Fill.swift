@@ -36,9 +36,10 @@ extension SharedMemory {
         guard let pagerRegion else { return }
         let scratch = FillBuffer()
         let scanner = PagemapScanner(capacity: FillBuffer.pages)
-        for area in demand {
-            let part = area.intersection(range)
-            for absent in try absentRuns(in: part) {
+        for part in demand.overlapping(range) {
+            var absentRuns: [PageRange] = []
+            try SystemCall.forEachAbsentRun(file, firstPage: firstFilePage, part) { absentRuns.append($0) }
+            for absent in absentRuns {
                 var next = absent.start
                 while next < absent.end {
                     let window = PageRange(start: next, count: min(FillBuffer.pages, absent.end - next))
@@ -47,17 +48,5 @@ extension SharedMemory {
                 }
             }
         }
-    }
-
-    /// Runs that have neither memory nor swap space.
-    func absentRuns(in range: PageRange) throws(StoreError) -> [PageRange] {
-        var result: [PageRange] = []
-        var next = range.start
-        try SystemCall.forEachPresentRun(file, inFile(range)) { run in
-            result.appendRun(start: next, end: run.start - self.firstFilePage)
-            next = run.end - self.firstFilePage
-        }
-        result.appendRun(start: next, end: range.end)
-        return result
     }
 }

@@ -15,7 +15,7 @@ extension SharedMemory {
             let buffer = FillBuffer()
             countGeneration()
             for range in ranges where range.count > 0 {
-                for placement in placements { try heal(range, placement) }
+                try heal(range)
                 for run in try provider.checkedRuns(in: range) { try overwrite(run.pages, run.kind, buffer) }
                 for placement in placements {
                     let part = range.intersection(placement.live)
@@ -30,9 +30,10 @@ extension SharedMemory {
         case .zero: try SystemCall.punch(file, inFile(pages))
         case .beyondEnd: throw StoreError(.invalid, "Page \(pages.start) is beyond the object's end")
         case .file, .fill:
-            // Absent pages that are filled on demand may stay absent.
-            var wanted = demandFill ? demand.missing(in: pages) : [pages]
-            if demandFill {
+            // Absent pages that are filled on demand may stay absent, where nobody else's faults count.
+            let mayStayAbsent = demandFill && !isExported
+            var wanted = mayStayAbsent ? demand.missing(in: pages) : [pages]
+            if mayStayAbsent {
                 try SystemCall.forEachPresentRun(file, inFile(pages)) { run in
                     wanted.insertRun(PageRange(start: run.start - self.firstFilePage, count: run.count))
                 }

@@ -87,9 +87,9 @@ public final class SharedMemory: @unchecked Sendable {
     deinit {
         // A forked child shares the file with its parent: it may drop only its descriptor.
         let isOurs = hm_is_forked_child() == 0
-        if let pagerRegion {
+        if isOurs, let pagerRegion {
             pagerRegion.state.withLock { $0.isClosed = true }
-            if isOurs { FaultService.remove(pagerRegion) }
+            FaultService.remove(pagerRegion)
         }
         if let arena {
             guard isOurs else { return }

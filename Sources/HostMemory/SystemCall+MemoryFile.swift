@@ -51,6 +51,20 @@ extension SystemCall {
         }
     }
 
+    /// Calls `body` with each run of an object's pages that has neither memory nor swap space in the file, where page 0 is
+    /// the file's page `firstPage`.
+    static func forEachAbsentRun(
+        _ file: Int32, firstPage: Int, _ pages: PageRange, _ body: (PageRange) -> Void
+    ) throws(StoreError) {
+        var next = pages.start
+        try forEachPresentRun(file, PageRange(start: pages.start + firstPage, count: pages.count)) { run in
+            let start = run.start - firstPage
+            if start > next { body(PageRange(start: next, count: start - next)) }
+            next = start + run.count
+        }
+        if next < pages.end { body(PageRange(start: next, count: pages.end - next)) }
+    }
+
     /// Writes whole pages of a memory file, without a page fault.
     static func write(_ source: UnsafeRawPointer, _ file: Int32, _ pages: PageRange) throws(StoreError) {
         let length = pages.count << Page.shift
