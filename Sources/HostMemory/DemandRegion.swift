@@ -23,6 +23,8 @@ final class DemandRegion: Sendable {
     let base: UInt64
     let pages: PageRange
     let provider: any PageProvider
+    /// The provider, where it must be waited for.
+    let waiting: (any WaitingPageProvider)?
     /// Whether pages are placed write-protected.
     let arms: Bool
     /// The memory file that is mapped, and the page of it that is the object's page 0; nil for private memory.
@@ -37,6 +39,7 @@ final class DemandRegion: Sendable {
         self.pages = pages
         state = Mutex(State(plan: plan))
         self.provider = provider
+        waiting = provider as? any WaitingPageProvider
         self.arms = arms
         self.file = file
     }

@@ -115,6 +115,9 @@ public final class ExclusiveMapping: @unchecked Sendable {
     /// The error that the last failed demand fill met; the access raised SIGBUS.
     public var lastFillError: StoreError? { region?.state.withLock { $0.lastError } }
 
+    /// Whether an access to the page raises SIGBUS, since it could not be filled.
+    public func isPoisoned(_ page: Int) -> Bool { region?.state.withLock { $0.poisoned.contains(page) } ?? false }
+
     /// Makes the range a bare reservation again. What was stored and not taken is lost. A second call does nothing.
     public func unmap() {
         guard hm_is_forked_child() == 0 else { return }

@@ -6,7 +6,8 @@ internal import VMTypes
 /// The thread that fills absent pages when they are touched: one a process.
 ///
 /// It takes no lock of a mapping, only a region's own, whose holders never touch memory that could be absent;
-/// so a thread that waits for a page while it holds a mapping's lock is always served.
+/// so a thread that waits for a page while it holds a mapping's lock is always served. Providers that must be waited for
+/// are asked on threads of their own.
 enum FaultService {
     /// Regions by address. Held only to look one up or to change the list.
     private static let regions = Mutex<[DemandRegion]>([])
@@ -62,7 +63,11 @@ enum FaultService {
             guard result == 0 else { continue }
             let page = Page.trunc(address)
             if let region = region(holding: page) {
-                region.serve(page, scratch, scanner)
+                if let provider = region.waiting {
+                    region.serveApart(page, provider)
+                } else {
+                    region.serve(page, scratch, scanner)
+                }
             } else {
                 // Unmapped meanwhile: the access is repeated and meets what is there now.
                 SystemCall.wake(page, Page.size)

@@ -22,8 +22,9 @@ extension SharedMemory {
         let bits = try protection.checkedBits(writable: writable, at: address)
         return try locked { () throws(StoreError) in
             let arms = writable && tracking == .asyncWriteProtect
+            let shown = isDestroyed ? PageRange(start: pages.start, count: 0) : pages.intersection(live)
             let placement = SharedPlacement(
-                address: address, pages: pages, live: pages.intersection(live), writable: writable, arms: arms,
+                address: address, pages: pages, live: shown, writable: writable, arms: arms,
                 standard: writable && tracking == .signal ? PROT_READ | PROT_WRITE : bits)
             if !demandFill { try fillAbsent(placement.live) }
             do throws(StoreError) {

@@ -37,6 +37,8 @@ public final class SharedMemory: @unchecked Sendable {
     var pagerRegion: DemandRegion?
     /// Whether another process may have a descriptor: its absent pages are not served.
     var isExported = false
+    /// Whether every access raises SIGBUS.
+    var isDestroyed = false
     private let lock = Mutex(())
 
     /// Makes memory for an object; nothing is filled yet.

@@ -110,11 +110,13 @@ extension PageStore {
 
     /// Commits what `stage` holds, as one layer of its object, with `operations`.
     ///
+    /// From `floorPage` on, pages that the layer does not hold are gone, where it holds any.
+    ///
     /// Page entries of a very large object (20 bytes a page) must fit the journal: a third of the ring.
     public func commit(
-        _ stage: Stage, size: UInt64, operations: [StoreOperation], durability: Durability = .synced
+        _ stage: Stage, size: UInt64, floorPage: UInt32 = .max, operations: [StoreOperation], durability: Durability = .synced
     ) throws(StoreError) -> Version {
-        let layer = try stage.finish(size: size, floorPage: .max)
+        let layer = try stage.finish(size: size, floorPage: floorPage)
         do throws(StoreError) {
             let version = try commit([], staged: layer.map { [$0] } ?? [], operations: operations, durability: durability)
             stage.keep()

@@ -40,6 +40,8 @@ public struct StoreError: Error, Hashable, Sendable, CustomStringConvertible {
         case busy
         /// A file changed while it was read.
         case changedWhileRead
+        /// The version stands, but a memory manager did not take the pages that belong to it.
+        case notReturned
         /// The call is not allowed in a forked child or in this state.
         case wrongState
     }

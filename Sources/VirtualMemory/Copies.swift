@@ -11,6 +11,7 @@ extension Store.Memory {
     /// threads store meanwhile are in it or not. Nothing shows the copy yet; whoever maps it adopts it.
     mutating func copy(of id: ObjectID, _ pages: PageRange, _ store: Store) throws(VMError) -> MappedObject {
         let source = mapped[id]
+        if let source, source.managed != nil { return try ingest(source, pages, store) }
         let carried = carried[id]
         try VMError.translating { () throws(StoreError) in try source?.gather() }
         let (view, base) = try VMError.translating { () throws(StoreError) in try committedState(of: id, store) }
@@ -46,11 +47,21 @@ extension Store.Memory {
                 }
             }
             copy.pending = joined(copied.filter { !$0.isEmpty })
-            // What was stored past the end in the source's last page is no part of it.
-            let tail = Int(size) & (Page.size - 1), last = copy.livePages.end - 1
-            if tail != 0, copy.pending.contains(where: { $0.contains(last) }) {
-                (target.pointer(toPage: last) + tail).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - tail)
-            }
+            copy.zeroTail(target)
+        }
+        return copy
+    }
+
+    /// A copy of pages of a managed object, taken now: what its manager answers later may be anything.
+    private mutating func ingest(_ source: MappedObject, _ pages: PageRange, _ store: Store) throws(VMError) -> MappedObject {
+        try require(pages, of: source)
+        let copy = try fresh(size: min(source.size, UInt64(pages.end) << UInt64(Page.shift)), store)
+        let range = pages.intersection(copy.livePages)
+        guard !range.isEmpty, case .shared(let target) = copy.home, case .shared(let memory) = source.home else { return copy }
+        try VMError.translating { () throws(StoreError) in
+            try target.store(range, from: memory.pointer(toPage: range.start))
+            copy.pending = [range]
+            copy.zeroTail(target)
         }
         return copy
     }
@@ -60,10 +71,19 @@ extension Store.Memory {
     private func committedState(of id: ObjectID, _ store: Store) throws(StoreError)
         -> (view: ObjectView?, base: MappedObject.CopyBase?)
     {
-        if created.contains(id), let object = mapped[id] { return (object.pager.view, object.base) }
+        if created.contains(id), let object = mapped[id] { return (object.storePager?.view, object.base) }
         let version = store.pages.lastVersion
         let view = try store.pages.view(of: id, at: version)
         return (view, MappedObject.CopyBase(source: id, version: version))
+    }
+}
+
+extension MappedObject {
+    /// What was stored past the end in a source's last page is no part of a copy.
+    fileprivate func zeroTail(_ memory: SharedMemory) {
+        let tail = Int(size) & (Page.size - 1), last = livePages.end - 1
+        guard tail != 0, pending.contains(where: { $0.contains(last) }) else { return }
+        (memory.pointer(toPage: last) + tail).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - tail)
     }
 }
 

@@ -52,7 +52,7 @@ enum HostFiles {
 }
 
 /// An open host file; closed with its last reference.
-final class HostFile {
+final class HostFile: Sendable {
     let path: String
     let descriptor: Int32
 

@@ -17,7 +17,9 @@ final class MappedObject {
 
     let id: ObjectID
     let home: Home
-    let pager: StorePager
+    let pager: any PageProvider
+    /// The pager, where a memory manager answers for the pages: no commit makes them durable.
+    let managed: ManagedPager?
     let size: UInt64
     /// The mappings of shared memory, by address; no two overlap, in whatever task.
     private(set) var mappings: [SharedMapping] = []
@@ -41,13 +43,19 @@ final class MappedObject {
         var version: Version
     }
 
-    init(id: ObjectID, home: Home, pager: StorePager, size: UInt64, base: CopyBase? = nil) {
+    init(id: ObjectID, home: Home, pager: any PageProvider, size: UInt64, base: CopyBase? = nil) {
         self.id = id
         self.home = home
         self.pager = pager
+        managed = pager as? ManagedPager
         self.size = size
         self.base = base
     }
+
+    deinit { managed?.end(ManagedPager.Ending(reason: "nothing shows it any more")) }
+
+    /// The store's own pager.
+    var storePager: StorePager? { pager as? StorePager }
 
     /// Pages up to the object's end.
     var livePages: PageRange { PageRange(start: 0, count: Page.count(forBytes: Int(size))) }
@@ -66,6 +74,9 @@ final class MappedObject {
         case .shared: !mappings.isEmpty
         }
     }
+
+    /// Whether it holds what a commit has yet to take, or its manager.
+    var isNeeded: Bool { !pending.isEmpty || managed?.hasUnreturned == true }
 
     var isWritable: Bool {
         switch home {

@@ -1,3 +1,4 @@
+internal import AddressMap
 internal import HostMemory
 internal import PageStore
 internal import VMTypes
@@ -15,6 +16,12 @@ extension Store {
         var terminated: [TaskID: String] = [:]
         /// Objects of exclusive residency, unmapped with bytes that are not yet committed.
         var carried: [ObjectID: CarriedPages] = [:]
+        /// Every object that a memory manager serves or served: commits leave their regions out.
+        var volatile: Set<ObjectID> = []
+        /// What the call that holds the lock found missing.
+        var awaited: Awaited?
+        /// What the last commits gave to managers, until somebody waits for it.
+        var returns: [(pager: ManagedPager, pending: PendingReturn)] = []
         var isClosed = false
         /// Where nameless memory lives; made when it is first needed.
         private var arena: MemoryArena?
@@ -96,6 +103,12 @@ extension Store.Memory {
     /// Lets go of an object that nothing maps any more. Memory without a name ends then: nothing could show it again.
     mutating func release(_ id: ObjectID, _ store: Store) throws(StoreError) {
         guard let object = mapped[id], !object.isMapped, object.handles == 0 else { return }
+        if object.managed != nil {
+            // Abandoning may map it again.
+            let isCommitted = tasks.values.contains { $0.committedMap.entries.contains { $0.backing.object == id } }
+            if !isCommitted, !object.isNeeded { mapped[id] = nil }
+            return
+        }
         if created.contains(id) {
             created.remove(id)
             mapped[id] = nil
@@ -110,7 +123,7 @@ extension Store.Memory {
 
     /// Lets go of what the last commit made durable and nothing maps.
     mutating func dropUnmapped() {
-        mapped = mapped.filter { $0.value.isMapped || $0.value.handles > 0 || !$0.value.pending.isEmpty }
+        mapped = mapped.filter { $0.value.isMapped || $0.value.handles > 0 || $0.value.isNeeded }
     }
 
     private mutating func isShownBySavedTask(_ id: ObjectID, _ store: Store) throws(StoreError) -> Bool {

@@ -73,7 +73,7 @@ extension VMTask {
     public func makeMemoryEntry(
         address: UInt64, size: UInt64, permission: Protection, kind: MemoryEntry.Kind = .share, parent: MemoryEntry? = nil
     ) throws(VMError) -> MemoryEntry {
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard permission.isWellFormed else {
                 throw VMError(.invalidArgument, "permission \(permission.rawValue) has bits outside read, write and execute")
@@ -91,7 +91,7 @@ extension VMTask {
                     throw VMError(
                         .invalidArgument, "\(hexadecimal(range)) pass the \(parent.size) bytes of the parent entry")
                 }
-                try checkLive(parent.right, memory)
+                try checkLive(parent.right, &memory)
                 pieces = parent.pieces(offset: range.lowerBound, length: UInt64(range.count))
             } else {
                 pieces = try self.pieces(range, permission, kind, &memory)

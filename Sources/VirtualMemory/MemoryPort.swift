@@ -1,7 +1,8 @@
 public import PageStore
 public import VMTypes
 
-/// What vm_map takes for an object: an object itself (all rights), an `ObjectPort` (fewer), or a `MemoryEntry`.
+/// What vm_map takes for an object: an object itself (all rights), an `ObjectPort` (fewer), a `MemoryEntry`, or a
+/// `ManagedObject`.
 public protocol MemoryPort: Sendable {
     /// What the port gives the right to.
     var right: MemoryRight { get }
@@ -12,6 +13,7 @@ public struct MemoryRight: Sendable {
     enum Kind: Sendable {
         case object(ObjectID, name: String)
         case entry(MemoryEntry)
+        case managed(ObjectID, Store)
     }
 
     let kind: Kind

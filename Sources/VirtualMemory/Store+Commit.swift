@@ -15,7 +15,8 @@ extension Store {
     ///   - snapshot: A name for the new version.
     /// - Returns: The version; the last one, where nothing has changed.
     /// - Throws: `.full`, `.io`: nothing is lost, commit again. `.unknownOutcome`: reopen, and see. `.poisoned`: not tried,
-    ///   after one that was unknown; reopen. `.exists`: the snapshot's name.
+    ///   after one that was unknown; reopen. `.exists`: the snapshot's name. `.notReturned`: the version stands, but a memory
+    ///   manager did not take pages of its object; the next commit returns them again.
     ///
     /// What other threads store meanwhile is in this version or in the next.
     @discardableResult
@@ -26,9 +27,13 @@ extension Store {
         if let snapshot {
             operations.append(.createSnapshot(name: snapshot, version: .infinity, object: nil, message: message))
         }
-        return try withMemory { (memory) throws(StoreError) in
-            try commit(&memory, operations, message: message, durability: durability, declaredOnly: declaredOnly)
+        let (version, returns) = try withMemory { (memory) throws(StoreError) in
+            let version = try commit(&memory, operations, message: message, durability: durability, declaredOnly: declaredOnly)
+            defer { memory.returns = [] }
+            return (version, memory.returns)
         }
+        if !returns.isEmpty { try awaitReturns(returns, of: version) }
+        return version
     }
 
     /// Puts every deferred commit on the disk; until then neither `State.head` nor another process shows it.
@@ -59,7 +64,12 @@ extension Store {
         var taken: [MappedObject] = []
         var inputs: [LayerInput] = []
         var copies: [CarriedPages] = []
-        for object in memory.mapped.values where !object.pending.isEmpty {
+        var returned: [(object: MappedObject, pages: [PageBytes])] = []
+        for object in memory.mapped.values where object.isNeeded {
+            if object.managed != nil {
+                returned.append((object, try object.copies(of: object.pending)))
+                continue
+            }
             taken.append(object)
             if let carried = memory.carried[object.id] {
                 // Pages of it that lie outside its new mapping wait too: an object has one layer in a commit.
@@ -76,7 +86,7 @@ extension Store {
         for carried in memory.carried.values { inputs.append(carried.layer) }
         var all = memory.operations + operations
         let changes = memory.terminated.keys.sorted().map { CatalogChange.deleteTask(id: $0) }
-            + memory.tasks.values.flatMap(\.pendingChanges)
+            + memory.tasks.values.flatMap { $0.pendingChanges(without: memory.volatile) }
         if !changes.isEmpty { all.append(.mapChanges(CatalogChange.encode(changes))) }
         if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
         let version = try withExtendedLifetime(copies) { () throws(StoreError) in
@@ -84,6 +94,7 @@ extension Store {
         }
         inputs = []
         for object in taken { object.pending.removeAll(keepingCapacity: true) }
+        if !returned.isEmpty { beginReturns(returned, version, &memory) }
         committed(&memory)
         return version
     }
@@ -124,14 +135,15 @@ extension Store {
     /// made of answers the same.
     func attachView(_ object: MappedObject) throws(StoreError) {
         guard object.needsView else { return }
-        object.pager.attach(try pages.head(of: object.id))
+        object.storePager?.attach(try pages.head(of: object.id))
         object.needsView = false
     }
 
     /// Undoes what has not been committed: exactly the changed pages get their committed bytes back, in place, and every
     /// map is what the last commit left.
     ///
-    /// Where it throws, what is not yet undone is still uncommitted: abandon again.
+    /// Where it throws, what is not yet undone is still uncommitted: abandon again. Pages of managed objects are asked for
+    /// again.
     public func abandon() throws(StoreError) {
         try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
@@ -146,23 +158,24 @@ extension Store {
             for task in memory.tasks.values { try task.revertMap(&memory) }
             for object in memory.mapped.values where object.isWritable {
                 try object.gather()
-                try object.restore(object.pending)
+                if object.managed == nil { try object.restore(object.pending) } else { try object.giveUp(object.pending) }
                 object.pending.removeAll(keepingCapacity: true)
                 object.declared.removeAll(keepingCapacity: true)
             }
             memory.dropUnmapped()
         }
+        try refill()
     }
 
-    /// True where memory or maps differ from the last commit.
+    /// True where memory or maps differ from the last commit; managed objects don't count, no version holds them.
     public func hasUncommittedChanges() throws(StoreError) -> Bool {
         try withMemory { (memory) throws(StoreError) in try hasUncommittedChanges(memory) }
     }
 
     func hasUncommittedChanges(_ memory: Memory) throws(StoreError) -> Bool {
         if memory.hasOperations || !memory.carried.isEmpty { return true }
-        for task in memory.tasks.values where task.hasChangedMap { return true }
-        for object in memory.mapped.values where object.isWritable {
+        for task in memory.tasks.values where task.hasChangedMap(without: memory.volatile) { return true }
+        for object in memory.mapped.values where object.isWritable && object.managed == nil {
             if !object.pending.isEmpty { return true }
             if try differs(object, try object.peek()) { return true }
         }

@@ -204,7 +204,7 @@ extension Store {
             let made = try pages.commit([], operations: plan.operations + [.message(text)])
             for (id, runs) in plan.restores {
                 guard let mapped = memory.mapped[id] else { continue }
-                mapped.pager.attach(try pages.head(of: id))
+                mapped.storePager?.attach(try pages.head(of: id))
                 mapped.needsView = false
                 try mapped.restore(runs)
             }

@@ -92,7 +92,7 @@ extension Store {
         }
     }
 
-    private func emptyLayer(_ id: ObjectID, size: UInt64, floor: UInt32) -> LayerInput {
+    func emptyLayer(_ id: ObjectID, size: UInt64, floor: UInt32) -> LayerInput {
         LayerInput(object: id, size: size, floorPage: floor, runs: [], origin: UnsafeRawPointer(bitPattern: 4096)!)
     }
 

@@ -97,6 +97,23 @@ extension Store {
         if try pages.object(named: name) != nil {
             throw StoreError(.exists, "an object named '\(name)' is there", advice: "Choose another name", path: path)
         }
+        let id = ObjectID(pages.newID())
+        let read = try ingest(file, into: id)
+        let version = try pages.commit(
+            read.stage, size: UInt64(read.identity.size),
+            operations: [
+                .createObject(id: id, name: name, size: UInt64(read.identity.size), residency: .shared),
+                .message(message.isEmpty ? "import \(file)" : message),
+            ])
+        return ImportReport(
+            object: try pages.object(id)!, version: version, bytes: UInt64(read.identity.size), dataPages: read.dataPages,
+            seconds: seconds() - begun)
+    }
+
+    /// Takes a host file's bytes as they are at one moment as pages of an object, ahead of their commit.
+    func ingest(_ file: String, into id: ObjectID) throws(StoreError)
+        -> (stage: Stage, dataPages: Int, identity: HostFile.Identity)
+    {
         for _ in 0..<3 {
             let source = try HostFile(file, O_RDONLY | O_NONBLOCK)
             try source.settleTimes()
@@ -105,20 +122,11 @@ extension Store {
                 throw StoreError(.invalid, "only a regular file can be imported", advice: "Copy its contents into one first", path: file)
             }
             try checkSize(UInt64(before.size))
-            let id = ObjectID(pages.newID())
             let stage = try pages.stage(id)
             let dataPages = try ingest(source, size: before.size, stage)
             let again = try HostFile(file, O_RDONLY | O_NONBLOCK)
             guard try source.identity() == before, try again.identity() == before else { continue }
-            let version = try pages.commit(
-                stage, size: UInt64(before.size),
-                operations: [
-                    .createObject(id: id, name: name, size: UInt64(before.size), residency: .shared),
-                    .message(message.isEmpty ? "import \(file)" : message),
-                ])
-            return ImportReport(
-                object: try pages.object(id)!, version: version, bytes: UInt64(before.size), dataPages: dataPages,
-                seconds: seconds() - begun)
+            return (stage, dataPages, before)
         }
         throw StoreError(
             .changedWhileRead, "the file changed each time it was read", advice: "Stop what writes to it and try again", path: file)

@@ -182,7 +182,8 @@ extension VMTask {
         guard let range = changed else { return }
         do throws(VMError) {
             for placement in committedMap.placements(in: range) {
-                guard try isLive(placement.object) else { continue }
+                let isServed = memory.mapped[placement.object]?.managed != nil
+                guard try isServed ? true : isLive(placement.object) else { continue }
                 if let object = memory.mapped[placement.object] {
                     if case .shared = object.home {
                         for piece in committedMap.pieces(in: placement.range.clamped(to: range), backedOtherwiseIn: map) {

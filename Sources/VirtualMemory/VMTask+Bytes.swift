@@ -8,7 +8,7 @@ extension VMTask {
     /// The bytes of a range (vm_read).
     ///
     /// - Throws: INVALID_ADDRESS at a hole, PROTECTION_FAILURE where a region may not be read, MEMORY_ERROR beyond an
-    ///   object's end or where a page can't be had, INVALID_ARGUMENT where the range wraps, TERMINATED.
+    ///   object's end or where a page can't be had, MEMORY_FAILURE where its manager destroyed the object, INVALID_ARGUMENT where the range wraps, TERMINATED.
     public func read(address: UInt64, size: UInt64) throws(VMError) -> [UInt8] {
         try check(address, size, .read)
         guard size > 0 else { return [] }
@@ -26,9 +26,9 @@ extension VMTask {
     /// Copies the bytes of a range to memory of the caller (vm_read_overwrite). Throws as `read` does.
     public func readOverwrite(address: UInt64, size: UInt64, into destination: UnsafeMutableRawPointer) throws(VMError) {
         try load(address, size, .read)
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
-            guard try checked(address, size, .read) else { return }
+            guard try checked(address, size, .read, &memory) else { return }
             memcpy(destination, pointer(address), Int(size))
         }
     }
@@ -39,9 +39,9 @@ extension VMTask {
     ///   object's end, INVALID_ARGUMENT where the range wraps, TERMINATED.
     public func write(address: UInt64, _ bytes: UnsafeRawBufferPointer) throws(VMError) {
         try load(address, UInt64(bytes.count), .write)
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
-            guard try checked(address, UInt64(bytes.count), .write), let source = bytes.baseAddress else { return }
+            guard try checked(address, UInt64(bytes.count), .write, &memory), let source = bytes.baseAddress else { return }
             memcpy(pointer(address), source, bytes.count)
         }
         touch(address: address, size: UInt64(bytes.count))
@@ -53,28 +53,32 @@ extension VMTask {
     public func copy(source: UInt64, size: UInt64, destination: UInt64) throws(VMError) {
         try load(source, size, .read)
         try load(destination, size, .write)
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
-            guard try checked(source, size, .read), try checked(destination, size, .write) else { return }
+            guard try checked(source, size, .read, &memory), try checked(destination, size, .write, &memory) else { return }
             memmove(pointer(destination), pointer(source), Int(size))
         }
         touch(address: destination, size: size)
     }
 
     private func check(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) {
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
-            _ = try checked(address, size, access)
+            _ = try checked(address, size, access, &memory)
         }
     }
 
-    /// Whether there are bytes to move, after checking that the access is allowed to all of them.
-    private func checked(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) -> Bool {
+    /// Whether there are bytes to move, after checking that the access is allowed to all of them; ends the call until the
+    /// pages that managers must give are there.
+    private func checked(
+        _ address: UInt64, _ size: UInt64, _ access: Protection, _ memory: inout Store.Memory
+    ) throws(VMError) -> Bool {
         guard let range = try AddressMap.outward(address: address, size: size) else { return false }
         _ = try checkedPieces(in: range) { entry in
             access.isSubset(of: entry.current)
                 ? nil : VMError(.protectionFailure, "\(hexadecimal(entry.range)) is \(entry.current): it can't be accessed for \(access)")
         }
+        try requirePages(in: range, &memory)
         return true
     }
 

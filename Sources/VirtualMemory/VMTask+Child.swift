@@ -14,7 +14,7 @@ extension VMTask {
     /// - Throws: NAME_EXISTS, INVALID_ARGUMENT (no task name), RESOURCE_SHORTAGE (a region of exclusive residency is to be
     ///   shared; memory or addresses are used up), MEMORY_ERROR, TERMINATED. No child is made then.
     public func createChild(named name: String, inherits: Bool = true) throws(VMError) -> VMTask {
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             do throws(StoreError) { try store.checkNewTask(named: name, memory) } catch {
                 switch error.code {

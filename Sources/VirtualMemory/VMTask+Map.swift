@@ -26,7 +26,7 @@ extension VMTask {
         offset: UInt64 = 0, copy: Bool = false, current: Protection = .default, maximum: Protection = .all,
         inheritance: Inheritance = .copy
     ) throws(VMError) -> UInt64 {
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard current.isWellFormed, maximum.isWellFormed else {
                 throw VMError(.invalidArgument, "protection bits outside read, write and execute")
@@ -50,7 +50,7 @@ extension VMTask {
             guard offset % UInt64(Page.size) == 0 else {
                 throw VMError(.invalidArgument, "offset \(offset) is not a multiple of \(Page.size)")
             }
-            try checkLive(right, memory)
+            try checkLive(right, &memory)
             guard (copy ? Protection.read : current.union(maximum)).isSubset(of: right.rights) else {
                 throw VMError(.protectionFailure, "\(maximum) exceeds the \(right.rights) that the object's port permits")
             }
@@ -144,7 +144,7 @@ extension VMError {
                 switch error.code {
                 case .full, .busy: .resourceShortage
                 case .notFound: .invalidObject
-                case .damaged, .io, .changedWhileRead, .unknownOutcome: .memoryError
+                case .damaged, .io, .changedWhileRead, .unknownOutcome, .notReturned: .memoryError
                 case .readOnly, .locked: .noAccess
                 case .unsupported: .notSupported
                 case .addressTaken: .noSpace

@@ -86,7 +86,10 @@ extension VMTask {
                 try map.insert(entry)
                 noteChange(entry.range)
             } else {
-                try insert(entry, try memory.resident(id, store), &memory)
+                let object = try memory.resident(id, store)
+                // Where nothing fills on demand, mapping fills.
+                if !store.demandFill { try memory.require(entry.pages, of: object) }
+                try insert(entry, object, &memory)
             }
         }
     }
@@ -116,18 +119,22 @@ extension VMTask {
     }
 
     /// Refuses an object that is no more.
-    func checkLive(_ right: MemoryRight, _ memory: Store.Memory) throws(VMError) {
+    func checkLive(_ right: MemoryRight, _ memory: inout Store.Memory) throws(VMError) {
         switch right.kind {
-        case .object(let id, let name): try checkLive(id, name, memory)
+        case .object(let id, let name): try checkLive(id, name, &memory)
+        case .managed(let id, let owner):
+            guard owner === store else { throw VMError(.invalidObject, "object \(id) belongs to another store") }
+            try checkLive(id, "", &memory)
         case .entry(let entry):
             guard entry.store === store else {
                 throw VMError(.invalidObject, "the memory entry belongs to another store")
             }
-            for piece in entry.pieces { try checkLive(piece.object, "", memory) }
+            for piece in entry.pieces { try checkLive(piece.object, "", &memory) }
         }
     }
 
-    private func checkLive(_ id: ObjectID, _ name: String, _ memory: Store.Memory) throws(VMError) {
+    private func checkLive(_ id: ObjectID, _ name: String, _ memory: inout Store.Memory) throws(VMError) {
+        if let managed = memory.mapped[id]?.managed { return try memory.requireService(managed) }
         if memory.created.contains(id) { return }
         let info = try VMError.translating { () throws(StoreError) in try store.pages.object(id) }
         guard info?.isLive == true, !memory.deleted.contains(id) else {
@@ -140,7 +147,7 @@ extension MemoryRight {
     /// The stretches that lie from `offset` on.
     func sources(offset: UInt64, size: UInt64, length: UInt64) throws(VMError) -> [MapSource] {
         switch kind {
-        case .object(let id, _): return [MapSource(object: .known(id), offset: offset, length: length)]
+        case .object(let id, _), .managed(let id, _): return [MapSource(object: .known(id), offset: offset, length: length)]
         case .entry(let entry):
             guard offset <= entry.size, length <= entry.size - offset else {
                 throw VMError(

@@ -17,7 +17,7 @@ extension VMTask {
         address: UInt64 = 0, size: UInt64, mask: UInt64 = 0, anywhere: Bool = true, source: VMTask, sourceAddress: UInt64,
         copy: Bool = false, inheritance: Inheritance = .copy
     ) throws(VMError) -> (address: UInt64, current: Protection, maximum: Protection) {
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard source.store === store, memory.tasks[source.id] === source else {
                 throw VMError(.invalidTask, "the source task '\(source.name)' is not attached in this store")

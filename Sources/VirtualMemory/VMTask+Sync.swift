@@ -25,6 +25,7 @@ extension VMTask {
             return range
         }
         guard let range else { return }
+        if flags.contains(.killPages) { try VMError.translating { () throws(StoreError) in try store.refill() } }
         if flags.contains(.synchronous) || flags.contains(.asynchronous) {
             let durability: Durability = flags.contains(.synchronous) ? .synced : .deferred
             _ = try VMError.translating { () throws(StoreError) in try store.commit(durability: durability) }
@@ -34,6 +35,7 @@ extension VMTask {
                 try checkAttached(memory)
                 try drop(range, memory)
             }
+            try VMError.translating { () throws(StoreError) in try store.refill() }
         }
         if flags.contains(.deactivate) { try advise(range, .dontNeed) }
     }
@@ -46,7 +48,7 @@ extension VMTask {
                 try store.attachView(object)
                 try object.gather()
                 let dropped = object.pending.map { $0.intersection(entry.pages) }.filter { !$0.isEmpty }
-                try object.restore(dropped)
+                if object.managed == nil { try object.restore(dropped) } else { try object.giveUp(dropped) }
                 for run in dropped { object.pending = object.pending.flatMap { $0.subtracting(run) } }
             }
         }
@@ -111,11 +113,12 @@ extension VMTask {
         guard access.isWellFormed else {
             throw VMError(.invalidArgument, "access \(access.rawValue) has bits outside read, write and execute")
         }
-        try store.withMemory { (memory) throws(VMError) in
+        try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
             var after = map
             let changes = try after.wire(range, access: access)
+            if access != .none { try requirePages(in: range, &memory) }
             var done: [EntryChange] = []
             do throws(VMError) {
                 for change in changes where (change.before.wiredCount == 0) != (change.after.wiredCount == 0) {

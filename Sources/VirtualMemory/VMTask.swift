@@ -68,26 +68,27 @@ public final class VMTask: @unchecked Sendable {
 
     // MARK: What a commit needs to know
 
-    /// The task itself, where no commit has made it yet, and its map's changes since the last commit.
-    var pendingChanges: [CatalogChange] {
+    /// The task itself, where no commit has made it yet, and its map's changes since the last commit, without regions of
+    /// `volatile` objects.
+    func pendingChanges(without volatile: Set<ObjectID>) -> [CatalogChange] {
         var changes: [CatalogChange] = []
         if !isSaved {
             changes.append(.createTask(id: id, name: name, windowBase: windowBase, windowSize: windowSize))
         }
-        if let range = changedEntries {
+        if let range = changedEntries(without: volatile) {
             changes.append(
                 .setEntries(
                     task: id, start: range.lowerBound, end: range.upperBound,
-                    entries: map.entries(in: range).map { CatalogEntry($0, task: id) }))
+                    entries: map.entries(in: range, without: volatile).map { CatalogEntry($0, task: id) }))
         }
         return changes
     }
 
-    /// Whether the map differs from the committed one.
-    var hasChangedMap: Bool { changedEntries != nil }
+    /// Whether the map differs from the committed one, beside regions of `volatile` objects.
+    func hasChangedMap(without volatile: Set<ObjectID>) -> Bool { changedEntries(without: volatile) != nil }
 
     /// The addresses whose entries differ from the committed ones, whole entries of both maps; nil where none do.
-    private var changedEntries: Range<UInt64>? {
+    private func changedEntries(without volatile: Set<ObjectID>) -> Range<UInt64>? {
         guard var range = changed else { return nil }
         // The catalog ends every row that overlaps the range: it must cut no entry of either map.
         while true {
@@ -98,7 +99,8 @@ public final class VMTask: @unchecked Sendable {
             if wider == range { break }
             range = wider
         }
-        return map.entries(in: range) == committedMap.entries(in: range) ? nil : range
+        let isSame = map.entries(in: range, without: volatile) == committedMap.entries(in: range, without: volatile)
+        return isSame ? nil : range
     }
 
     func commitMap() {
@@ -111,6 +113,15 @@ public final class VMTask: @unchecked Sendable {
         let range = range.clamped(to: map.bounds)
         guard !range.isEmpty else { return }
         changed = changed.map { min($0.lowerBound, range.lowerBound)..<max($0.upperBound, range.upperBound) } ?? range
+    }
+}
+
+extension AddressMap {
+    /// The entries that overlap a range and show none of these objects.
+    func entries(in range: Range<UInt64>, without volatile: Set<ObjectID>) -> [MapEntry] {
+        let found = Array(entries(in: range))
+        if volatile.isEmpty { return found }
+        return found.filter { entry in entry.backing.object.map(volatile.contains) != true }
     }
 }
 

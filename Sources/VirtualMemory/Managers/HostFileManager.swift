@@ -1,0 +1,101 @@
+internal import Glibc
+internal import HostMemory
+internal import Synchronization
+public import VMTypes
+
+/// A memory manager whose pages are a host file's: asked for with `pread`, returned with `pwrite` and `fdatasync`.
+///
+/// What a commit returns is on the disk when the commit returns, but not atomically with the store's version, nor as a
+/// whole: an interrupted return leaves some pages old and some new. Who needs more maps an ingested file
+/// (`Store.fileObject`).
+///
+/// The file must not change beside it: each request compares the file's identity, size and times before and after reading,
+/// and what changed fails with MEMORY_ERROR and that reason, for good; pages in memory stay as they are. A change that
+/// others make while pages are being returned can't be told from the manager's own.
+public final class HostFileManager: MemoryManager {
+    public let path: String
+    /// Bytes of the file, which never change.
+    public let size: UInt64
+    private let file: HostFile
+    private let isWritable: Bool
+    /// What the file looked like last.
+    private let known: Mutex<HostFile.Identity>
+
+    /// Opens a file.
+    ///
+    /// - Parameter writable: Whether returned pages are written to the file; if not, a commit that has some says that they were
+    ///   not taken.
+    /// - Throws: `.notFound`, `.io`; `.invalid` for what is not a regular file, or is empty.
+    public init(path: String, writable: Bool = true) throws(StoreError) {
+        let file = try HostFile(path, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK)
+        try file.settleTimes()
+        let identity = try file.identity()
+        guard identity.isRegular, identity.size > 0 else {
+            throw StoreError(.invalid, "only a regular file with bytes can be mapped", advice: "Check the path", path: path)
+        }
+        self.path = path
+        self.file = file
+        isWritable = writable
+        size = UInt64(identity.size)
+        known = Mutex(identity)
+    }
+
+    public func initialize(_ object: MemoryObjectControl) throws {
+        guard object.size <= size else {
+            throw StoreError(.invalid, "an object of \(object.size) bytes is larger than the file's \(size)", path: path)
+        }
+    }
+
+    public func dataRequest(_ request: DataRequest) throws {
+        let count = min(request.length, Int(size - min(request.offset, size)))
+        let pages = PageRange(start: Int(request.offset) >> Page.shift, count: request.length >> Page.shift)
+        let bytes = try known.withLock { known throws(StoreError) in
+            try check(known)
+            let bytes = try PageBytes(pages) { (memory) throws(StoreError) in
+                memset(memory, 0, request.length)
+                guard try file.read(into: memory, count: count, at: Int(request.offset)) == count else { throw changed }
+            }
+            try check(known)
+            return bytes
+        }
+        try request.supply(UnsafeRawBufferPointer(start: bytes.bytes, count: request.length))
+    }
+
+    public func dataReturn(_ pages: ReturnedPages) throws {
+        guard isWritable else {
+            throw StoreError(.readOnly, "the file was opened for reading", advice: "Open it for writing", path: path)
+        }
+        try known.withLock { known throws(StoreError) in
+            try check(known)
+            // Whatever is written from here on changes the times, also where it fails.
+            defer { known = (try? file.identity()) ?? known }
+            try pages.forEachRun { (offset, bytes) throws(StoreError) in
+                if let start = bytes.baseAddress { try file.write(start, count: bytes.count, at: Int(offset)) }
+            }
+            if fdatasync(file.descriptor) != 0 { throw HostFiles.error("sync the file", path, errno) }
+            try file.settleTimes()
+        }
+    }
+
+    private func check(_ known: HostFile.Identity) throws(StoreError) {
+        guard try file.identity() == known else { throw changed }
+    }
+
+    private var changed: StoreError {
+        StoreError(
+            .changedWhileRead, "the file was changed by somebody else", advice: "Make a new object of it", path: path)
+    }
+}
+
+extension Store {
+    /// An object whose pages are a host file's, served by a `HostFileManager`: changes are written back with each commit.
+    ///
+    /// Throws what `HostFileManager` does, and as `makeObject(size:manager:)`.
+    public func makeObject(
+        ofFile path: String, writable: Bool = true, attributes: ManagerAttributes = .init()
+    ) throws(VMError) -> ManagedObject {
+        let manager = try VMError.translating { () throws(StoreError) in try HostFileManager(path: path, writable: writable) }
+        return try makeObject(
+            size: manager.size, manager: manager, rights: writable ? .all : [.read, .execute], attributes: attributes)
+    }
+}
