@@ -262,7 +262,10 @@ extension PageStore {
             case .createObject(let object, _, _, _): state.nextID = max(state.nextID, object.rawValue + 1)
             case .lineage(let object, _, _, _), .deleteObject(let object):
                 // Views of the head that was still read through the table; it is told where its pages go.
-                if let table = state.heads.removeValue(forKey: object) { state.others.append(WeakTable(table: table)) }
+                if let table = state.heads.removeValue(forKey: object) {
+                    table.readAll()
+                    state.others.append(WeakTable(table: table))
+                }
             default: break
             }
         }

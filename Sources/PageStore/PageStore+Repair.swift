@@ -62,7 +62,8 @@ extension PageStore {
             settled: meta.mark.settled, nonce: 0, nextRecord: meta.nextRecord, nextID: meta.nextID, epoch: meta.epoch,
             metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: true)
         let store = PageStore(
-            folder: folder, isWriter: false, journal: journal, lmdb: lmdb, pages: pages, leases: leases, meta: meta, state: state)
+            folder: folder, isWriter: false, journal: journal, lmdb: lmdb, pages: pages, leases: leases, meta: meta, state: state,
+            usesCheckpoints: false)
         var dropped: [String] = []
         if meta.clean { return (store, dropped) }
         let scan = try JournalScan(journal, from: meta.mark)

@@ -100,6 +100,10 @@ extension PageStore {
             state.tail = last.header.position + last.header.length
             state.settleFailure = nil
             state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
+            for layer in folded {
+                let parts = max(1, (layer.fold.count + LayerPart.maximumEntries - 1) / LayerPart.maximumEntries)
+                state.partsToCheckpoint[layer.object, default: 0] += parts
+            }
         }
         state.wake()
         Failpoint.pass("settle.published")

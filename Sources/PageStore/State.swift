@@ -60,6 +60,8 @@ struct State {
     var rearranging: Rearrangement?
     /// Pages settled since merging was last considered.
     var unmergedPages = 0
+    /// Parts of each object that have settled since its page table was last checkpointed.
+    var partsToCheckpoint: [ObjectID: Int] = [:]
     var closing = false
     var settlerEnded = true
 
