@@ -23,6 +23,9 @@ final class Journal: @unchecked Sendable {
     /// A record may take this much of the ring at most: settling must be able to overlap with committing.
     var maximumRecord: Int { ringBytes / 3 }
 
+    /// Bytes of the longest record that can be written before the page store says that there are longer ones.
+    static let usualLongestRecord: UInt64 = 1 << 20
+
     /// Creates the file, superblock and zeros written and synced.
     static func create(path: String, store: StoreUUID, ringBytes: Int) throws(StoreError) {
         let file = try File(path, O_RDWR | O_CREAT | O_EXCL)

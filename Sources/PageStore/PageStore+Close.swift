@@ -31,6 +31,7 @@ extension PageStore {
                 meta.nextID = state.withLock { $0.nextID }
                 let hasStaged = try self.hasStaged(t)
                 meta.clean = state.withLock { $0.young.isEmpty && $0.unflushed == 0 } && !hasStaged
+                if meta.clean { meta.longestRecord = Journal.usualLongestRecord }
                 try t.put(.meta, StoreMeta.key, row: meta)
             }
         }
@@ -42,7 +43,11 @@ extension PageStore {
     ///
     /// The copy has an empty journal and no free pages; what waits in the graveyard is copied too.
     public func backup(to destination: String) throws(StoreError) {
-        if isWriter { try settle() }
+        if isWriter {
+            try settle()
+            // Copying believes what the headers of large values say of their length.
+            try exclusively { () throws(StoreError) in try LMDBFile.check(pages) }
+        }
         try lmdb.copy(to: destination + "/" + StoreFile.pages)
         try Journal.create(path: destination + "/" + StoreFile.journal, store: uuid, ringBytes: ringBytes)
         try LeaseFile.create(path: destination + "/" + StoreFile.leases)
@@ -52,6 +57,7 @@ extension PageStore {
             try Self.deleteCheckpoints(t)
             meta.mark.position = 0
             meta.mark.chain = 0
+            meta.mark.lastPosition = 0
             // Recovery deletes what was staged while the copy was made.
             meta.clean = try !hasStaged(t)
             try t.put(.meta, StoreMeta.key, row: meta)

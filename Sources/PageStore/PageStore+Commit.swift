@@ -165,8 +165,8 @@ extension PageStore {
 
     /// Gives the record its version and place, waits for space in the ring, and writes it there.
     private func write(_ request: CommitRequest) throws(StoreError) -> JournalHeader {
-        try markDirty()
         let length = request.length
+        try markDirty(beforeRecordOf: length)
         try makeSettleable(beforeRecordOf: length)
         var isFirstTry = true
         var header: JournalHeader = try state.wait { (state) throws(StoreError) in

@@ -85,7 +85,7 @@ extension PageStore {
             }
             meta.mark = JournalMark(
                 settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
-                last: last.version)
+                last: last.version, lastPosition: last.header.position)
             let (record, id) = state.withLock { ($0.nextRecord, $0.nextID) }
             meta.nextRecord = max(meta.nextRecord, record)
             meta.nextID = max(meta.nextID, id)
