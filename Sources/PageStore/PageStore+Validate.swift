@@ -128,7 +128,7 @@ extension PageStore {
                 meta.nextVersion = max(meta.nextVersion, version)
                 meta.nextID = max(meta.nextID, id + Self.reservedIDs)
                 reserved = meta.nextID
-                while meta.longestRecord < length { meta.longestRecord = max(2 * meta.longestRecord, Journal.usualLongestRecord) }
+                meta.longestRecord = max(meta.longestRecord, Journal.roundedLongestRecord(length))
                 longest = meta.longestRecord
                 try t.put(.meta, StoreMeta.key, row: meta)
             }

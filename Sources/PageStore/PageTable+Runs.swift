@@ -37,18 +37,22 @@ extension PageTable.Storage {
         if page < range.upperBound { body(PageRange(start: page, count: range.upperBound - page), .journal) }
     }
 
+    /// Tells the runs of pages of one chunk, which is read first.
     private mutating func read(in range: Range<Int>, _ body: (PageRange, ObjectView.Extent) -> Void) {
+        _ = self[range.lowerBound]
+        guard let chunk = slots.chunk(range.lowerBound >> slots.chunkShift) else { return }
+        let base = range.lowerBound & ~(slots.chunkPages - 1)
         var page = range.lowerBound
         while page < range.upperBound {
             let start = page
-            let place = self[page].place
+            let place = chunk[page - base].place
             page += 1
             let extent: ObjectView.Extent
             if let first = place.filePage {
-                while page < range.upperBound, self[page].place.filePage == first + (page - start) { page += 1 }
+                while page < range.upperBound, chunk[page - base].place == .file(first + (page - start)) { page += 1 }
                 extent = .file(offset: first * Page.size)
             } else if place == .zeros {
-                while page < range.upperBound, self[page].place == .zeros { page += 1 }
+                while page < range.upperBound, chunk[page - base].place == .zeros { page += 1 }
                 extent = .zeros
             } else {
                 extent = .journal

@@ -90,8 +90,9 @@ final class PageTable: @unchecked Sendable {
         /// Reads a chunk that is yet unread. What the checkpoint no longer holds, all that is unread is built from headers.
         private mutating func read(_ index: Int) {
             guard let chunk = unread.removeValue(forKey: index), let source else { return }
-            let target = slots.make(index)
+            let target = slots.make(index, initialized: false)
             if source.read(chunk, into: target) { return }
+            target.initialize(repeating: .zeros, count: slots.chunkPages)
             var rebuilt = source.rebuild()
             for index in [index] + unread.keys {
                 let target = slots.chunk(index) ?? slots.make(index)

@@ -34,10 +34,11 @@ struct SlotArray {
     @inline(__always)
     func chunk(_ index: Int) -> UnsafeMutablePointer<PageTable.Slot>? { index < chunks.count ? chunks[index] : nil }
 
-    /// Makes the chunk `index`, which does not exist, with zeros in every slot.
-    mutating func make(_ index: Int) -> UnsafeMutablePointer<PageTable.Slot> {
+    /// Makes the chunk `index`, which does not exist, with zeros in every slot; or, where it is not `initialized`, for the
+    /// caller to fill at once.
+    mutating func make(_ index: Int, initialized: Bool = true) -> UnsafeMutablePointer<PageTable.Slot> {
         let made = UnsafeMutablePointer<PageTable.Slot>.allocate(capacity: chunkPages)
-        made.initialize(repeating: .zeros, count: chunkPages)
+        if initialized { made.initialize(repeating: .zeros, count: chunkPages) }
         put(made, at: index)
         return made
     }
