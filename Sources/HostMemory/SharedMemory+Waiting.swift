@@ -58,7 +58,7 @@ extension SharedMemory {
             let part = brought.pages.intersection(rest)
             try locked { () throws(StoreError) in
                 try take(part, of: brought)
-                for placement in placements {
+                for placement in placements.values {
                     let shown = part.intersection(placement.live)
                     if shown.count > 0 { try placement.tracker?.rearm(shown) }
                 }
@@ -83,7 +83,7 @@ extension SharedMemory {
         try locked { () throws(StoreError) in
             isDestroyed = true
             countGeneration()
-            for placement in placements where placement.live.count > 0 {
+            for placement in placements.values where placement.live.count > 0 {
                 // Closed first: nothing is placed any more.
                 placement.closeRegion()
                 let length = placement.live.count << Page.shift

@@ -112,7 +112,7 @@ extension Store {
             var strays = object.pending
             for run in known { strays = strays.flatMap { $0.subtracting(run) } }
             // Pages that were only looked at may be among what the kernel names.
-            if let stray = strays.first, try differs(object, strays) {
+            if let stray = strays.first, object.managed == nil, try differs(object, strays) {
                 undeclared = StoreError(
                     .wrongState, "\(stray) of object \(object.id) were written and not all declared",
                     advice: "Call `touch` before writing, or commit without `declaredOnly`", path: path)

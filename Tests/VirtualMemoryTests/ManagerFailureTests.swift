@@ -173,7 +173,8 @@ import Varve
         try object.control.destroy(reason: "the disk is gone")
         let error = failure { _ = try task.read(address: address, size: 1) }
         #expect(error?.code == .memoryFailure && error?.message.contains("the disk is gone") == true)
-        #expect(failure { try task.write(address: address, UnsafeRawBufferPointer(start: [1] as [UInt8], count: 1)) }?.code == .memoryFailure)
+        let written = failure { try [UInt8(1)].withUnsafeBytes { try task.write(address: address, $0) } }
+        #expect(written?.code == .memoryFailure)
         let fault = try #require(task.lastFault(address + 4096))
         #expect(fault.code == .memoryFailure && fault.reason == "the disk is gone" && fault.offset == 4096)
         #expect(failure { try task.map(size: 4096, object: object) }?.code == .invalidObject)

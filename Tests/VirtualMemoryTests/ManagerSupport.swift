@@ -20,8 +20,8 @@ final class TestManager: MemoryManager {
 
     /// Without `onRequest`, it keeps what is returned, and gives each page filled with its number before that.
     init(
-        onInitialize: @escaping @Sendable () throws -> Void = {}, onReturn: @escaping @Sendable (ReturnedPages) throws -> Void = { _ in },
-        onRequest: (@Sendable (DataRequest) throws -> Void)? = nil
+        onRequest: (@Sendable (DataRequest) throws -> Void)? = nil, onInitialize: @escaping @Sendable () throws -> Void = {},
+        onReturn: @escaping @Sendable (ReturnedPages) throws -> Void = { _ in }
     ) {
         self.onInitialize = onInitialize
         self.onRequest = onRequest

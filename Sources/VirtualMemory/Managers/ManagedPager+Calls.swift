@@ -55,6 +55,7 @@ extension ManagedPager {
             } catch { finish(pending, .refused("\(error)")) }
         case .terminate:
             manager.terminate(id)
+            // `manager` is let go of by who called, not under the lock.
             state.withLock { $0.manager = nil }
         }
     }

@@ -114,13 +114,14 @@ final class ManagedPager: WaitingPageProvider {
     /// Ends the object: what is asked for has failed. The manager is told what commits took, unless it is destroyed, and then
     /// the end; not so where it never initialized or its thread is gone.
     func end(_ ending: Ending, isManagerGone: Bool = false) {
-        state.change { state in
+        // A manager that is let go of may call back: not under the lock.
+        let gone: (any MemoryManager)? = state.change { state in
             if case .ended(let known) = state.life {
                 if ending.isDestroyed, !known.isDestroyed {
                     state.life = .ended(ending)
                     state.unreturned = [:]
                 }
-                return
+                return nil
             }
             let hasStarted = if case .ready = state.life { true } else { false }
             state.life = .ended(ending)
@@ -134,9 +135,14 @@ final class ManagedPager: WaitingPageProvider {
                 state.returns = []
             }
             if ending.isDestroyed { state.unreturned = [:] }
-            if isManagerGone || !(hasStarted || state.isCalling) { state.manager = nil } else { state.calls.append(.terminate) }
+            guard isManagerGone || !(hasStarted || state.isCalling) else {
+                state.calls.append(.terminate)
+                return nil
+            }
+            defer { state.manager = nil }
+            return state.manager
         }
-        kick()
+        withExtendedLifetime(gone) { kick() }
     }
 
     func change(_ attributes: ManagerAttributes) { state.withLock { $0.attributes = attributes } }
