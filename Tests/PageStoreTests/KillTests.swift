@@ -47,19 +47,22 @@ import VMTypes
             }
         }
         let result = tally.withLock { $0 }
-        print("kills: \(result.total) in \(next.load(ordering: .relaxed)) rounds: \(result.kills.sorted { $0.key < $1.key })")
+        print(
+            "kills: \(result.kills.values.reduce(0, +)) children killed, \(result.total) stores compared after, "
+                + "in \(next.load(ordering: .relaxed)) rounds: \(result.kills.sorted { $0.key < $1.key })")
         for problem in result.problems { Issue.record("\(problem)") }
         #expect(result.total >= wanted)
         for name in Failpoint.names { #expect(result.kills[name, default: 0] >= each, "kills at \(name)") }
     }
 }
 
-/// The kills that met a living child, by where.
+/// The kills that met a living child.
 struct KillTally {
+    /// By where; a child and the one that recovers its store are two.
     var kills: [String: Int] = [:]
+    /// Stores that were left by a killed child, opened, verified and compared.
+    var total = 0
     var problems: [String] = []
-
-    var total: Int { kills.values.reduce(0, +) }
 
     /// The failpoints with fewer than `each` kills, or all of them.
     func behind(_ each: Int) -> [String] {
@@ -71,5 +74,8 @@ struct KillTally {
         problems.count > 4 || (total >= wanted && Failpoint.names.allSatisfy { kills[$0, default: 0] >= each })
     }
 
-    mutating func add(_ places: [String]) { for place in places { kills[place, default: 0] += 1 } }
+    mutating func add(_ places: [String]) {
+        for place in places { kills[place, default: 0] += 1 }
+        if !places.isEmpty { total += 1 }
+    }
 }

@@ -65,7 +65,7 @@ final class StoreDamageRun {
     private enum Damage: CaseIterable { case flip, liveFlip, noise, zeroPage, truncate }
 
     func sweep() throws -> [String] {
-        let trials = Budget.of(quick: 60, default: 250, full: 1000)
+        let trials = Budget.of(quick: 60, default: 200, full: 500)
         let seed = ProcessInfo.processInfo.environment["VARVE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max / 2)
         var problems: [String] = []
         for index in 0..<trials where problems.count < 6 {
