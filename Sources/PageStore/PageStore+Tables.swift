@@ -84,13 +84,6 @@ extension PageStore {
         }
     }
 
-    /// The states that `object` at `version` takes its pages from, itself first: copies of copies make a chain of them.
-    public func lineage(of object: ObjectID, at version: Version) throws(StoreError) -> [(object: ObjectID, version: Version)] {
-        try state.withLock { (state) throws(StoreError) in
-            try segments(object, at: version) { (id) throws(StoreError) in try state.metadata.lineage(of: id) }
-        }.map { ($0.object, $0.through) }
-    }
-
     /// Builds a table from a checkpoint, the headers of what settled later and, over them, the young layers. Answers through
     /// which version it knows commits, the settled version and epoch that its places are true for, and how many headers
     /// were read. The chunks of a head that only the checkpoint knows are read when they are asked for.
