@@ -164,7 +164,7 @@ extension PageStore {
                 }
             }
             state.leading = false
-            if Int(state.head - state.tail) > ringBytes / 4 { state.wantsSettling = true }
+            if isMuchToSettle(state) { state.wantsSettling = true }
             if state.wantsSettling { self.state.wakeWorker() }
         }
         state.wake()

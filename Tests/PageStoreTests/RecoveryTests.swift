@@ -124,6 +124,34 @@ import VMTypes
         }
     }
 
+    /// LMDB would believe it, and free pages of others.
+    @Test func aDamagedLengthOfALargeValueFreesNothing() throws {
+        var (store, id, heap) = try make()
+        _ = try store.commit([], operations: [.setRetention(Retention(versions: 1, seconds: 0))])
+        for _ in 0..<2 {
+            try commit(store, id, heap, 5)
+            try store.settle()
+        }
+        store.abandon()
+        let file = try File(folder.path + "/" + StoreFile.pages, O_RDWR)
+        let page = AlignedBuffer(capacity: Page.size)
+        for offset in stride(from: 2 * Page.size, to: try file.size() / Page.size * Page.size, by: Page.size) {
+            try file.read(into: page[0..<Page.size], at: offset)
+            guard page.base.load(fromByteOffset: 16, as: UInt64.self) == LayerPart.magic else { continue }
+            page.base.storeBytes(of: 9, toByteOffset: 12, as: UInt32.self)
+            try file.write(UnsafeRawBufferPointer(page[0..<Page.size]), at: offset)
+        }
+        store = try PageStore.open(folder.path)
+        for page in 0..<5 {
+            #expect(try firstWord(try store.head(of: id), page) == (heap.base + page * Page.size).load(as: UInt64.self))
+        }
+        #expect { try store.reclaim() } throws: { ($0 as? StoreError)?.code == .damaged }
+        var findings: [Finding] = []
+        try store.verify { findings.append($0) }
+        #expect(findings.contains { $0.severity == .damage })
+        store.abandon()
+    }
+
     /// The bound holds before the record is written, and falls back when the store is closed.
     @Test func theLongestRecordIsKnownBeforeItIsWritten() throws {
         var (store, id, heap) = try make()
