@@ -10,8 +10,8 @@ public import VMTypes
 /// Whoever wants several requests worked on at once keeps them and answers from threads of its own. A manager may serve many
 /// objects; its calls for different objects then come at the same time.
 ///
-/// **What it must not do.** Touch memory that it manages: it would wait for itself until the deadline. Wait for a commit:
-/// a commit waits for `dataReturn`.
+/// **What it must not do.** Touch or read memory that it manages: it would wait for itself until the deadline. Wait for a
+/// commit or an abandoning: they wait for `dataReturn` and, where nothing fills on demand, for `dataRequest`.
 ///
 /// **When it fails.** Each request has a deadline (`ManagerAttributes.deadline`). A manager that throws, never answers,
 /// answers wrongly, hangs, or whose thread exits, harms only who touches the pages it did not give: a plain access raises
@@ -27,7 +27,7 @@ public protocol MemoryManager: Sendable {
 
     /// Returns pages that were stored to, after the commit that took them. They are the manager's when this returns; where
     /// it throws or passes the deadline, the store keeps them for the next commit, which returns them again, newer perhaps.
-    /// Pages that were only read may be among them.
+    /// Pages that were only read may be among them. Closing the store gives up what was not taken.
     func dataReturn(_ pages: ReturnedPages) throws
 
     /// The last call for an object: nobody maps it any more, or it was ended.
