@@ -70,6 +70,40 @@ import Varve
         try store.close()
     }
 
+    /// The thread that serves faults goes on while a plain access waits for its manager.
+    @Test(arguments: fillingModes)
+    func aFaultThatWaitsHoldsUpNoOther(_ options: Store.OpenOptions) throws {
+        let (store, task) = try open(options)
+        let kept = Mutex<[DataRequest]>([])
+        let slow = TestManager { request in kept.withLock { $0.append(request) } }
+        let waiting = try store.makeObject(size: 4096, manager: slow, attributes: .init(deadline: 60))
+        let fine = try store.makeObject(size: 64 * 4096, manager: TestManager())
+        try store.createObject(named: "plain", size: 8 * 4096)
+        try store.write("plain", offset: 4096, from: pieces([[9]]))
+        let place = try task.map(size: 4096, object: waiting)
+        let seen = Mutex<UInt8>(0)
+        Thread {
+            let value = task.pointer(place).load(as: UInt8.self)
+            seen.withLock { $0 = value }
+        }.start()
+        #expect(eventually { kept.withLock { !$0.isEmpty } })
+        let first = task.pointer(try task.map(size: fine.size, object: fine))
+        let second = task.pointer(try task.map(size: 8 * 4096, object: try store.object(named: "plain")))
+        for page in 0..<64 { #expect(first.load(fromByteOffset: page * 4096, as: UInt8.self) == UInt8(page + 1)) }
+        #expect(second.load(fromByteOffset: 4096, as: UInt8.self) == 9)
+        second.storeBytes(of: 1, as: UInt8.self)
+        try store.commit()
+        #expect(seen.withLock { $0 } == 0)
+        try slow.give(kept.withLock { $0[0] })
+        #expect(eventually { seen.withLock { $0 } == 1 })
+        try store.close()
+    }
+
+    private func pieces(_ all: [[UInt8]]) -> () -> [UInt8]? {
+        var rest = all[...]
+        return { rest.popFirst() }
+    }
+
     @Test(arguments: everyMode)
     func aPageThatCannotBeGiven(_ options: Store.OpenOptions) throws {
         let (store, task) = try open(options)
