@@ -158,7 +158,8 @@ final class LMDB: @unchecked Sendable {
         let (result, code, number) = try gate.read { () throws(StoreError) in try attempt(body) }
         if code == MDB_SUCCESS { return result }
         if try reopen(after: code) >= number { return result }
-        if code == ENOSPC || code == EDQUOT || (code == EIO && freeBytes(near: path) == 0) {
+        // LMDB answers EIO where the system wrote less than it was given: that is a disk with next to nothing left.
+        if code == ENOSPC || code == EDQUOT || (code == EIO && freeBytes(near: path) < PageStore.reserveBytes) {
             throw StoreError(
                 .full, "the page store could not be written: no space is left on its file system",
                 advice: "Free some space and try again; nothing was lost", path: path, errno: code)

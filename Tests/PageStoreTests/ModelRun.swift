@@ -14,7 +14,7 @@ enum Budget {
 
 /// A store and the model beside it, through one sequence of steps.
 final class ModelRun {
-    private let parent = TemporaryFolder("model")
+    private let parent = TemporaryFolder("model", inMemory: true)
     private var generation = 0
     private var folder: String
     private(set) var store: PageStore
@@ -54,13 +54,13 @@ final class ModelRun {
         return [Step(.create, seed)] + (1..<count).map { _ in Step(kinds.randomElement(using: &generator)!, generator.next()) }
     }
 
-    /// Runs `steps`; throws at the first difference.
+    /// Runs `steps`; throws at the first difference. What a step touched is compared at once, everything now and then.
     static func run(_ steps: [Step], retention: Int) throws {
         let run = try ModelRun(retention: retention)
         for (index, step) in steps.enumerated() {
             do {
                 try run.perform(step)
-                if index % 40 == 39 { try run.checkAll() }
+                if index % 100 == 99 { try run.checkAll() }
             } catch { throw Mismatch("step \(index) \(step): \(error)") }
         }
         do { try run.checkAll() } catch { throw Mismatch("at the end: \(error)") }
