@@ -39,15 +39,17 @@ static struct hm_tracked *find(uint64_t address) {
     for (struct chunk *chunk = &first; chunk; chunk = LOAD(chunk->next)) {
         for (int i = 0; i < SLOTS; i++) {
             struct hm_tracked *range = LOAD(chunk->slots[i]);
-            if (range && address >= range->base && (address - range->base) >> PAGE_SHIFT < range->page_count)
-                return range;
+            if (!range || address < range->base) continue;
+            uint64_t page = (address - range->base) >> PAGE_SHIFT;
+            if (page < range->page_count && LOAD(range->protection[page]) != HM_UNTRACKED) return range;
         }
     }
     return NULL;
 }
 
 static int allowed(const struct hm_tracked *range, uint64_t page) {
-    return LOAD(range->protection[page]) ^ DEFAULT_PROTECTION;
+    int bits = LOAD(range->protection[page]);
+    return bits == HM_UNTRACKED ? PROT_NONE : bits ^ DEFAULT_PROTECTION;
 }
 
 // Marks [start, end), then lets stores in. Bits first: under the shared lock, writable implies marked.
@@ -192,7 +194,8 @@ void hm_track_unlock(struct hm_tracked *range, const void *saved) {
     pthread_sigmask(SIG_SETMASK, saved, NULL);
 }
 
-void hm_track_closed(struct hm_tracked *range) {
-    ADD(openings, -(int64_t)range->openings);
-    range->openings = 0;
+void hm_track_closed(struct hm_tracked *range, int64_t pages) {
+    int32_t count = pages < range->openings ? (int32_t)pages : range->openings;
+    ADD(openings, -(int64_t)count);
+    range->openings -= count;
 }

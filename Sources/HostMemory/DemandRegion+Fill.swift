@@ -47,8 +47,14 @@ extension DemandRegion {
     private func absent(
         _ stretches: [PageRange], _ scanner: borrowing PagemapScanner
     ) throws(StoreError) -> [PageRange] {
-        guard HostCapabilities.current.asyncWriteProtect else { return stretches }
         var result: [PageRange] = []
+        if let file {
+            for stretch in stretches {
+                try SystemCall.forEachAbsentRun(file.descriptor, firstPage: file.firstPage, stretch) { result.append($0) }
+            }
+            return result
+        }
+        guard HostCapabilities.current.asyncWriteProtect else { return stretches }
         for stretch in stretches {
             var next = stretch.start
             try scanner.scan(address(of: stretch.start)..<address(of: stretch.end), .present) { present in

@@ -16,22 +16,29 @@ final class DemandRegion: Sendable {
         /// Pages that could not be filled: an access raises SIGBUS.
         var poisoned: Set<Int> = []
         var lastError: StoreError?
+        /// Which pages are filled.
+        var plan: MappingPlan
     }
 
     let base: UInt64
     let pages: PageRange
-    let plan: MappingPlan
     let provider: any PageProvider
     /// Whether pages are placed write-protected.
     let arms: Bool
-    let state = Mutex(State())
+    /// The memory file that is mapped, and the page of it that is the object's page 0; nil for private memory.
+    let file: (descriptor: Int32, firstPage: Int)?
+    let state: Mutex<State>
 
-    init(base: UInt64, pages: PageRange, plan: MappingPlan, provider: any PageProvider, arms: Bool) {
+    init(
+        base: UInt64, pages: PageRange, plan: MappingPlan, provider: any PageProvider, arms: Bool,
+        file: (descriptor: Int32, firstPage: Int)? = nil
+    ) {
         self.base = base
         self.pages = pages
-        self.plan = plan
+        state = Mutex(State(plan: plan))
         self.provider = provider
         self.arms = arms
+        self.file = file
     }
 
     func contains(_ address: UInt64) -> Bool {
@@ -43,7 +50,7 @@ final class DemandRegion: Sendable {
     /// Fills the absent pages around `faultAddress` and wakes whoever waits for them.
     func serve(_ faultAddress: UInt64, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner) {
         let page = pages.start + Int((faultAddress - base) >> UInt64(Page.shift))
-        guard let area = plan.area(holding: page), area.backing == .demand else {
+        guard let area = state.withLock({ $0.plan.area(holding: page) }), area.backing == .demand else {
             return SystemCall.wake(faultAddress, Page.size)
         }
         let size = FillBuffer.pages

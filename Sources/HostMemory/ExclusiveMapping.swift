@@ -49,7 +49,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
         guard address % UInt64(Page.size) == 0, address != 0, pages.count > 0, pages.start >= 0,
             pages.count < 1 << 35, pages.start < 1 << 50, address < 1 << 47
         else { throw StoreError(.invalid, "\(pages.text) can't be mapped at \(hexadecimal(address))") }
-        try Self.checkHost(writable ? tracking : nil, demandFill)
+        try HostCapabilities.current.check(writable ? tracking : nil, demandFill)
 
         let runs = try provider.checkedRuns(in: pages)
         let plan = MappingPlan(
@@ -102,23 +102,6 @@ public final class ExclusiveMapping: @unchecked Sendable {
     }
 
     deinit { unmap() }
-
-    private static func checkHost(_ tracking: DirtyTracking?, _ demandFill: Bool) throws(StoreError) {
-        let host = HostCapabilities.current
-        guard host.pageSize == Page.size else {
-            throw StoreError(.unsupported, "This host's pages have \(host.pageSize) bytes; a store's have \(Page.size)")
-        }
-        if tracking == .asyncWriteProtect, !host.asyncWriteProtect {
-            throw StoreError(
-                .unsupported, "Asynchronous write protection does not work here: \(host.asyncWriteProtectReason)",
-                advice: "Track by signal")
-        }
-        if demandFill, !host.demandFaults {
-            throw StoreError(
-                .unsupported, "Demand faults do not work here: \(host.demandFaultsReason)",
-                advice: "Map without demand filling")
-        }
-    }
 
     /// Where a page of the object is in memory. The pointer is valid until `unmap`.
     public func pointer(toPage page: Int) -> UnsafeMutableRawPointer {

@@ -44,6 +44,23 @@ public struct HostCapabilities: Sendable {
         demandFaults = demandFaultsReason.isEmpty
     }
 
+    /// Refuses what does not work here.
+    func check(_ tracking: DirtyTracking?, _ demandFill: Bool) throws(StoreError) {
+        guard pageSize == Page.size else {
+            throw StoreError(.unsupported, "This host's pages have \(pageSize) bytes; a store's have \(Page.size)")
+        }
+        if tracking == .asyncWriteProtect, !asyncWriteProtect {
+            throw StoreError(
+                .unsupported, "Asynchronous write protection does not work here: \(asyncWriteProtectReason)",
+                advice: "Track by signal")
+        }
+        if demandFill, !demandFaults {
+            throw StoreError(
+                .unsupported, "Demand faults do not work here: \(demandFaultsReason)",
+                advice: "Map without demand filling")
+        }
+    }
+
     private static func demandFailure(_ userfault: Userfault) -> String {
         guard userfault.servesKernel else {
             return "userfaultfd for faults inside system calls: \(errorName(userfault.errnoOfOpening))"

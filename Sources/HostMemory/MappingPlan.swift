@@ -42,6 +42,15 @@ struct MappingPlan: Sendable {
         }
     }
 
+    /// A plan that says only which pages are filled when they are touched: `demand`, in order, within `pages`.
+    init(demand: [PageRange], in pages: PageRange) {
+        live = pages
+        for run in demand {
+            let part = run.intersection(pages)
+            if part.count > 0 { areas.append(Area(pages: part, backing: .demand)) }
+        }
+    }
+
     private mutating func layOut(_ runs: [(pages: PageRange, kind: RunKind)], minimum: Int, demandFill: Bool) {
         let anonymous: Backing = demandFill ? .demand : .plain
         // Bytes must come from somewhere in the anonymous area that is being built.

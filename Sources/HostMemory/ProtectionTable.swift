@@ -1,3 +1,4 @@
+internal import CHostMemory
 internal import Glibc
 internal import VMTypes
 
@@ -28,6 +29,12 @@ final class ProtectionTable {
     func set(_ range: PageRange, _ bits: Int32) {
         if bits != standard { isUniform = false }
         for page in range.start..<range.end { bytes[page - pages.start] = UInt8(truncatingIfNeeded: bits ^ standard) }
+    }
+
+    /// Pages that have left the range.
+    func forget(_ range: PageRange) {
+        isUniform = false
+        for page in range.start..<range.end { bytes[page - pages.start] = UInt8(HM_UNTRACKED) }
     }
 
     /// Splits a range where the protection changes.

@@ -76,27 +76,28 @@ final class SignalTracker: DirtyTracker {
         }
     }
 
-    private func forEachMarkedRun(_ body: (PageRange) -> Void) {
+    private func forEachMarkedRun(in part: PageRange, _ body: (PageRange) -> Void) {
+        guard part.count > 0 else { return }
         var start = -1
-        for word in 0..<wordCount {
-            var bits = words[word]
+        let low = part.start - pages.start, high = part.end - pages.start
+        for word in low / 64..<(high + 63) / 64 {
+            let bits = words[word]
+            let first = max(low, word * 64), end = min(high, word * 64 + 64)
             if bits == 0 || bits == .max {
-                let first = pages.start + word * 64
-                if bits == 0, start >= 0 { body(PageRange(start: start, count: first - start)) }
+                if bits == 0, start >= 0 { body(PageRange(start: pages.start + start, count: first - start)) }
                 start = bits == 0 ? -1 : (start >= 0 ? start : first)
                 continue
             }
-            for bit in 0..<64 {
-                let page = pages.start + word * 64 + bit
-                if bits & 1 != 0, start < 0 { start = page }
-                if bits & 1 == 0, start >= 0 {
-                    body(PageRange(start: start, count: page - start))
+            for page in first..<end {
+                let isMarked = bits >> UInt64(page & 63) & 1 != 0
+                if isMarked, start < 0 { start = page }
+                if !isMarked, start >= 0 {
+                    body(PageRange(start: pages.start + start, count: page - start))
                     start = -1
                 }
-                bits >>= 1
             }
         }
-        if start >= 0 { body(PageRange(start: start, count: pages.end - start)) }
+        if start >= 0 { body(PageRange(start: pages.start + start, count: high - start)) }
     }
 
     private func clearMarks(_ run: PageRange) {
@@ -110,23 +111,46 @@ final class SignalTracker: DirtyTracker {
         }
     }
 
-    func take(into runs: inout [PageRange]) throws(StoreError) {
-        found.removeAll(keepingCapacity: true)
+    func take(into runs: inout [PageRange]) throws(StoreError) { try take(pages, into: &runs) }
+
+    func peek(into runs: inout [PageRange]) throws(StoreError) { try peek(pages, into: &runs) }
+
+    /// Takes those of `part`.
+    func take(_ part: PageRange, into runs: inout [PageRange]) throws(StoreError) {
         try exclusively { () throws(StoreError) in
-            self.forEachMarkedRun { self.found.append($0) }
+            self.findMarked(part)
+            var closed = part.count == self.pages.count ? Int64.max : 0
             for run in self.found {
                 // A run that can't be closed (the host's limit of mappings) stays marked: dirty again next time.
-                if (try? self.close(run)) != nil { self.clearMarks(run) }
+                guard (try? self.close(run)) != nil else { continue }
+                self.clearMarks(run)
+                if closed != .max { closed += Int64(run.count) }
             }
-            hm_track_closed(self.tracked)
+            hm_track_closed(self.tracked, closed)
         }
         for run in found { runs.appendRun(start: run.start, end: run.end) }
     }
 
-    func peek(into runs: inout [PageRange]) throws(StoreError) {
-        found.removeAll(keepingCapacity: true)
-        try exclusively { () throws(StoreError) in self.forEachMarkedRun { self.found.append($0) } }
+    func peek(_ part: PageRange, into runs: inout [PageRange]) throws(StoreError) {
+        try exclusively { () throws(StoreError) in self.findMarked(part) }
         for run in found { runs.appendRun(start: run.start, end: run.end) }
+    }
+
+    /// Lets no more stores into `part`, and appends those of its pages that are marked. Another mapping may be placed
+    /// there.
+    func leave(_ part: PageRange, into runs: inout [PageRange]) throws(StoreError) {
+        try exclusively { () throws(StoreError) in
+            self.protections.forget(part)
+            self.findMarked(part)
+            self.clearMarks(part)
+            hm_track_closed(self.tracked, self.found.reduce(0) { $0 + Int64($1.count) })
+        }
+        for run in found { runs.appendRun(start: run.start, end: run.end) }
+    }
+
+    private func findMarked(_ part: PageRange) {
+        found.removeAll(keepingCapacity: true)
+        forEachMarkedRun(in: part) { self.found.append($0) }
     }
 
     func rearm(_ pages: PageRange) throws(StoreError) {

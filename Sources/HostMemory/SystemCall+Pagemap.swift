@@ -36,6 +36,15 @@ struct PagemapScanner: ~Copyable {
         /// Pages that exist, as one kind: the page tables that were touched. A page table that does not exist
         /// would read as written, in full.
         static let existing = Query(flags: HM_SCAN_CHECK, any: HM_PAGE_PRESENT | HM_PAGE_SWAPPED)
+        /// Arms absent pages of a file's memory; looked at and armed at once.
+        static let armAbsent = Query(
+            flags: HM_SCAN_CHECK | HM_SCAN_PROTECT, inverted: HM_PAGE_SWAPPED | HM_PAGE_PRESENT,
+            all: HM_PAGE_SWAPPED | HM_PAGE_PRESENT)
+        /// Pages that are in memory without write protection; the second query arms them at once.
+        static let writtenPresent = Query(
+            flags: HM_SCAN_CHECK, all: HM_PAGE_WRITTEN | HM_PAGE_PRESENT, returned: HM_PAGE_WRITTEN)
+        static let takeWrittenPresent = Query(
+            flags: HM_SCAN_CHECK | HM_SCAN_PROTECT, all: HM_PAGE_WRITTEN | HM_PAGE_PRESENT)
         /// Pages that are in memory.
         static let present = Query(all: HM_PAGE_PRESENT, returned: HM_PAGE_PRESENT)
     }

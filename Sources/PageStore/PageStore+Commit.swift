@@ -37,16 +37,8 @@ extension PageStore {
         }
         let pins = try pins(of: operations)
         defer { withExtendedLifetime(pins) {} }
-        // What lies under the layer is another state from this commit on: nothing in it can be called unchanged.
-        let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
-        let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
-        request.capture(inputs, staged: staged, operations: operations) { index, page, sum, bytes in
-            if rebased.contains(inputs[index].object) { return false }
-            // The layer itself takes away what was committed from its floor on.
-            if page >= Int(inputs[index].floorPage) { return sum == Checksum.zeroPage && isZeroPage(bytes) }
-            guard let slot = tables[index]?[page] else { return false }
-            return isUnchanged(slot, page, sum, bytes)
-        }
+        request.capture(
+            inputs, staged: staged, operations: operations, isUnchanged: unchangedTest(of: inputs, operations))
         request.durability = durability
         if request.isEmpty {
             if durability == .synced { try flush() }
@@ -75,6 +67,22 @@ extension PageStore {
                     .invalid, "\(last) of object \(input.object) lie beyond its \(input.size) bytes",
                     advice: "Resize the object first")
             }
+        }
+    }
+
+    /// Tells whether a page of one of `inputs`, by its index, is what is committed, given its checksum and its bytes.
+    func unchangedTest(of inputs: [LayerInput], _ operations: [StoreOperation])
+        -> (_ layer: Int, _ page: Int, _ checksum: UInt64, _ bytes: UnsafeRawPointer) -> Bool
+    {
+        // What lies under the layer is another state from this commit on: nothing in it can be called unchanged.
+        let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
+        let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
+        return { index, page, sum, bytes in
+            if rebased.contains(inputs[index].object) { return false }
+            // The layer itself takes away what was committed from its floor on.
+            if page >= Int(inputs[index].floorPage) { return sum == Checksum.zeroPage && isZeroPage(bytes) }
+            guard let slot = tables[index]?[page] else { return false }
+            return self.isUnchanged(slot, page, sum, bytes)
         }
     }
 
@@ -156,7 +164,7 @@ extension PageStore {
                 }
             }
             state.leading = false
-            if Int(state.head - state.tail) > ringBytes / 4 { state.wantsSettling = true }
+            if isMuchToSettle(state) { state.wantsSettling = true }
             if state.wantsSettling { self.state.wakeWorker() }
         }
         state.wake()

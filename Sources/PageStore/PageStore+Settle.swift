@@ -99,6 +99,8 @@ extension PageStore {
             state.settled = last.version
             state.tail = last.header.position + last.header.length
             state.settleFailure = nil
+            // Whoever still waits for room is woken below, and wishes again.
+            state.wantsSettling = false
             state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
             for layer in folded {
                 let parts = max(1, (layer.fold.count + LayerPart.maximumEntries - 1) / LayerPart.maximumEntries)

@@ -23,6 +23,7 @@ extension PageStore {
 
     /// The page table of `object` at `version`; `lease` holds what it names.
     func table(_ object: ObjectID, at version: Version) throws(StoreError) -> PageTable {
+        if let copy = copyOfHead(object, at: version) { return copy }
         while true {
             let (_, table, settled, epoch, _) = try build(object, at: version)
             let accepted: Bool = state.wait { state in
@@ -34,6 +35,20 @@ extension PageStore {
                 return true
             }
             if accepted { return table }
+        }
+    }
+
+    /// The last version's table, from the head's, which is in memory: no header is read. A settling that runs now keeps the
+    /// head, and so this.
+    private func copyOfHead(_ object: ObjectID, at version: Version) -> PageTable? {
+        guard let head = state.withLock({ $0.last == version ? $0.heads[object] : nil }) else { return nil }
+        head.readAll()
+        return state.withLock { state in
+            guard state.last == version, state.heads[object] === head else { return nil }
+            let copy = head.copy(at: version)
+            state.others.removeAll { $0.table == nil }
+            state.others.append(WeakTable(table: copy))
+            return copy
         }
     }
 

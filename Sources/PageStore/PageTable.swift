@@ -136,6 +136,15 @@ final class PageTable: @unchecked Sendable {
             slots.clear(from: floor)
         }
 
+        /// The same slots in memory of their own; nothing may be unread.
+        func copy() -> Storage {
+            precondition(unread.isEmpty, "a table is copied after it was read")
+            var copy = Storage()
+            copy.size = size
+            copy.slots = slots.copy()
+            return copy
+        }
+
         /// Frees the chunks; whoever owns the storage does that once.
         mutating func deallocate() { slots.deallocate() }
 
@@ -173,6 +182,13 @@ final class PageTable: @unchecked Sendable {
     /// Reads what a checkpoint holds of the table and nobody has asked for: the checkpoint is about to change, or is no
     /// longer this table's.
     func readAll() { withLock { $0.readAll() } }
+
+    /// The table as it is now, for a version that no commit moves on. All of it has been read.
+    func copy(at version: Version) -> PageTable {
+        withLock { storage in
+            PageTable(object: object, version: version, sources: sources, hasYoungPages: hasYoungPages, storage: storage.copy())
+        }
+    }
 
     func withLock<R, E: Error>(_ body: (inout Storage) throws(E) -> R) throws(E) -> R {
         mutex._unsafeLock()

@@ -73,6 +73,18 @@ struct SlotArray {
         }
     }
 
+    /// The same slots in memory of their own.
+    func copy() -> SlotArray {
+        var copy = SlotArray(chunkShift: chunkShift)
+        copy.chunks = chunks.map { chunk in
+            guard let chunk else { return nil }
+            let made = UnsafeMutablePointer<PageTable.Slot>.allocate(capacity: chunkPages)
+            made.initialize(from: chunk, count: chunkPages)
+            return made
+        }
+        return copy
+    }
+
     mutating func deallocate() {
         for chunk in chunks { chunk?.deallocate() }
         chunks = []

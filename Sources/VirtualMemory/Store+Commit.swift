@@ -48,9 +48,10 @@ extension Store {
     ) throws(StoreError) -> Version {
         try requireWriter("a commit")
         try checkOpen(memory)
+        memory.releaseHandles(self)
         // Whatever fails from here on, the changed pages stay in their objects' `pending`.
         var undeclared: StoreError?
-        for object in memory.mapped.values where object.mapping.writable {
+        for object in memory.mapped.values where object.isWritable {
             if declaredOnly { try gatherDeclared(object, &undeclared) } else { try object.gather() }
             object.declared.removeAll(keepingCapacity: true)
         }
@@ -62,10 +63,10 @@ extension Store {
             taken.append(object)
             if let carried = memory.carried[object.id] {
                 // Pages of it that lie outside its new mapping wait too: an object has one layer in a commit.
-                try carried.add(object.pending, from: object.mapping)
-            } else if object.isRestricted {
+                if case .exclusive(let mapping) = object.home { try carried.add(object.pending, from: mapping) }
+            } else if object.isRestricted, case .exclusive(let mapping) = object.home {
                 let copy = try CarriedPages(object)
-                try copy.add(object.pending, from: object.mapping)
+                try copy.add(object.pending, from: mapping)
                 copies.append(copy)
                 inputs.append(copy.layer)
             } else {
@@ -74,7 +75,8 @@ extension Store {
         }
         for carried in memory.carried.values { inputs.append(carried.layer) }
         var all = memory.operations + operations
-        let changes = memory.tasks.values.flatMap(\.pendingChanges)
+        let changes = memory.terminated.keys.sorted().map { CatalogChange.deleteTask(id: $0) }
+            + memory.tasks.values.flatMap(\.pendingChanges)
         if !changes.isEmpty { all.append(.mapChanges(CatalogChange.encode(changes))) }
         if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
         let version = try withExtendedLifetime(copies) { () throws(StoreError) in
@@ -96,7 +98,10 @@ extension Store {
         #if DEBUG
             let known = joined(object.pending + declared)
             try object.gather()
-            if let stray = object.pending.first(where: { run in !known.contains { $0.start <= run.start && run.end <= $0.end } }) {
+            var strays = object.pending
+            for run in known { strays = strays.flatMap { $0.subtracting(run) } }
+            // Pages that were only looked at may be among what the kernel names.
+            if let stray = strays.first, try differs(object, strays) {
                 undeclared = StoreError(
                     .wrongState, "\(stray) of object \(object.id) were written and not all declared",
                     advice: "Call `touch` before writing, or commit without `declaredOnly`", path: path)
@@ -109,14 +114,19 @@ extension Store {
     private func committed(_ memory: inout Memory) {
         memory.carried = [:]
         for task in memory.tasks.values { task.commitMap() }
-        for case .createObject(let id, _, _, _) in memory.operations { memory.mapped[id]?.needsView = true }
-        memory.operations.removeAll()
-        // The commit is done: what can't be had now is asked for again before it is needed.
-        for object in memory.mapped.values where object.needsView { try? attachView(object) }
+        for id in memory.created { memory.mapped[id]?.needsView = true }
+        memory.created = []
+        memory.deleted = []
+        memory.terminated = [:]
+        memory.dropUnmapped()
     }
 
-    /// Shows the pager of an object that a commit made where its committed bytes are.
-    private func attachView(_ object: MappedObject) throws(StoreError) {
+    /// Lets the pager of an object that a commit made answer from that commit on.
+    ///
+    /// Asked for when committed bytes are needed, not by the commit: until a page goes out of memory, what the object was
+    /// made of answers the same.
+    func attachView(_ object: MappedObject) throws(StoreError) {
+        guard object.needsView else { return }
         object.pager.attach(try pages.head(of: object.id))
         object.needsView = false
     }
@@ -128,18 +138,22 @@ extension Store {
     public func abandon() throws(StoreError) {
         try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
-            for object in memory.mapped.values where object.needsView { try attachView(object) }
+            for object in memory.mapped.values { try attachView(object) }
             // First every mapping goes that is not as it was: an object may be on its way from one task to another.
-            let absent = memory.tasks.values.map { ($0, $0.unmapChanged(&memory)) }
+            for task in memory.tasks.values { try task.unmapChanged(&memory) }
             memory.carried = [:]
-            memory.operations = []
-            for (task, placements) in absent { try task.revertMap(placements, &memory) }
-            for object in memory.mapped.values where object.mapping.writable {
+            for id in memory.created { memory.mapped[id] = nil }
+            memory.created = []
+            memory.deleted = []
+            memory.terminated = [:]
+            for task in memory.tasks.values { try task.revertMap(&memory) }
+            for object in memory.mapped.values where object.isWritable {
                 try object.gather()
-                try object.mapping.restore(object.pending)
+                try object.restore(object.pending)
                 object.pending.removeAll(keepingCapacity: true)
                 object.declared.removeAll(keepingCapacity: true)
             }
+            memory.dropUnmapped()
         }
     }
 
@@ -149,13 +163,11 @@ extension Store {
     }
 
     func hasUncommittedChanges(_ memory: Memory) throws(StoreError) -> Bool {
-        if !memory.operations.isEmpty || !memory.carried.isEmpty { return true }
+        if memory.hasOperations || !memory.carried.isEmpty { return true }
         for task in memory.tasks.values where task.hasChangedMap { return true }
-        for object in memory.mapped.values where object.mapping.writable {
+        for object in memory.mapped.values where object.isWritable {
             if !object.pending.isEmpty { return true }
-            var runs: [PageRange] = []
-            try object.mapping.peekDirty(into: &runs)
-            if try differs(object, runs) { return true }
+            if try differs(object, try object.peek()) { return true }
         }
         return false
     }
@@ -163,12 +175,13 @@ extension Store {
     /// Whether pages that were stored to, or that a declared commit left marked, hold other bytes than the last commit.
     private func differs(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) -> Bool {
         guard !runs.isEmpty else { return false }
+        try attachView(object)
         let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)
         defer { buffers.deallocate() }
         for run in runs {
             for page in run.start..<run.end {
                 let one = PageRange(start: page, count: 1)
-                try object.mapping.copyOut(one, into: buffers)
+                try object.copyOut(one, into: buffers)
                 try object.pager.fill(one, into: buffers + Page.size)
                 if memcmp(buffers, buffers + Page.size, Page.size) != 0 { return true }
             }

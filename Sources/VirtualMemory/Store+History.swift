@@ -205,7 +205,8 @@ extension Store {
             for (id, runs) in plan.restores {
                 guard let mapped = memory.mapped[id] else { continue }
                 mapped.pager.attach(try pages.head(of: id))
-                try mapped.mapping.restore(runs.compactMap { $0.clipped(to: mapped.mapping.pages) })
+                mapped.needsView = false
+                try mapped.restore(runs)
             }
             return made
         }

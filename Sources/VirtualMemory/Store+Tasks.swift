@@ -17,54 +17,84 @@ extension Store {
         return try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
             if let known = memory.tasks.values.first(where: { $0.name == name }) { return known }
-            guard !name.isEmpty, name.utf8.count <= 200, !name.utf8.contains(0) else {
-                throw StoreError(.invalid, "'\(name)' is no task name", advice: "Use 1 to 200 bytes")
-            }
-            let known = try savedTask(named: name)
-            let base = if let known { known.base } else { try newWindowBase(memory) }
-            let size = known?.size ?? Self.windowSize
-            let window = try AddressWindow(base: base, byteCount: Int(size))
-            var map = AddressMap(bounds: base..<base + size)
-            for entry in known?.entries ?? [] {
+            try checkTaskName(name)
+            let known = memory.terminated.values.contains(name) ? nil : try savedTask(named: name)
+            guard let known else { return try newTask(named: name, &memory) }
+            let window = try AddressWindow(base: known.base, byteCount: Int(known.size))
+            var map = AddressMap(bounds: known.base..<known.base + known.size)
+            for entry in known.entries {
                 do throws(VMError) { try map.insert(entry.mapEntry) } catch {
                     throw StoreError(
                         .damaged, "the map of task '\(name)' contradicts itself: \(error.message)",
                         advice: "Run `varve verify`", path: path)
                 }
             }
-            let id = if let known { known.id } else { try newTaskID(memory) }
-            let task = VMTask(
-                name: name, id: id, store: self, window: window, map: map, isSaved: known != nil)
+            let task = VMTask(name: name, id: known.id, store: self, window: window, map: map, isSaved: true)
             try backAll(of: task, &memory)
             memory.tasks[task.id] = task
+            memory.shownBySavedTasks = nil
             return task
+        }
+    }
+
+    private func checkTaskName(_ name: String) throws(StoreError) {
+        guard !name.isEmpty, name.utf8.count <= 200, !name.utf8.contains(0) else {
+            throw StoreError(.invalid, "'\(name)' is no task name", advice: "Use 1 to 200 bytes", path: path)
+        }
+    }
+
+    /// A task without a region, in a window above all others.
+    func newTask(named name: String, _ memory: inout Memory) throws(StoreError) -> VMTask {
+        let base = try newWindowBase(memory)
+        let window = try AddressWindow(base: base, byteCount: Int(Self.windowSize))
+        let task = VMTask(
+            name: name, id: try newTaskID(memory), store: self, window: window,
+            map: AddressMap(bounds: base..<base + Self.windowSize), isSaved: false)
+        memory.tasks[task.id] = task
+        return task
+    }
+
+    /// Refuses a name that no new task may have.
+    func checkNewTask(named name: String, _ memory: Memory) throws(StoreError) {
+        try checkTaskName(name)
+        let isTaken = memory.tasks.values.contains { $0.name == name }
+        let isSaved = memory.terminated.values.contains(name) ? false : try savedTask(named: name) != nil
+        guard !isTaken, !isSaved else {
+            throw StoreError(.exists, "a task named '\(name)' is there", advice: "Choose another name", path: path)
         }
     }
 
     /// Maps every region of a task that is being attached, or none.
     private func backAll(of task: VMTask, _ memory: inout Memory) throws(StoreError) {
-        var backed: [ObjectID] = []
         do throws(StoreError) {
             for placement in task.map.placements {
                 guard try pages.object(placement.object)?.isLive == true else { continue }
-                guard memory.mapped[placement.object] == nil else {
+                if let mapped = memory.mapped[placement.object], case .exclusive = mapped.home {
                     throw StoreError(
                         .busy,
                         "task '\(task.name)' maps object \(placement.object), which another attached task maps already",
-                        advice: "Deallocate that region first: objects have one mapping at a time in this version", path: path)
+                        advice: "Deallocate that region first, or make the object with shared residency", path: path)
                 }
                 do throws(VMError) { try task.back(placement, &memory) } catch {
                     throw StoreError(
                         error.code == .resourceShortage ? .full : .io,
                         "task '\(task.name)' could not be attached: \(error.message)", path: path)
                 }
-                backed.append(placement.object)
             }
         } catch {
-            for id in backed { memory.mapped.removeValue(forKey: id)?.mapping.unmap() }
+            task.unmapAll(&memory)
             task.window.release()
             throw error
         }
+    }
+
+    /// The objects that saved tasks other than these show.
+    func objectsOfSavedTasks(except attached: Set<TaskID>) throws(StoreError) -> Set<ObjectID> {
+        var shown: Set<ObjectID> = []
+        for task in try savedTasks({ () throws(StoreError) in try catalog.tasks() }) where !attached.contains(task.id) {
+            shown.formUnion(task.entries.compactMap(\.object))
+        }
+        return shown
     }
 
     /// A number that no task of the store has, whatever a crash made of the counter.
@@ -91,7 +121,7 @@ extension Store {
     }
 
     /// The tasks that `known` finds in the catalog, brought up to the last commit by what it has not yet heard.
-    private func savedTasks(_ known: () throws(StoreError) -> [CatalogTask]) throws(StoreError) -> [SavedTask] {
+    func savedTasks(_ known: () throws(StoreError) -> [CatalogTask]) throws(StoreError) -> [SavedTask] {
         var pending = try pages.commits(after: try catalog.mark)
         var changes = try mapChanges(pending)
         if changes.contains(where: { if case .rollback = $0 { true } else { false } }) {

@@ -40,6 +40,8 @@ public final class Store: @unchecked Sendable {
     let client: ControlClient?
     let server = Mutex<ControlServer?>(nil)
     let openingParts = Mutex<[OpeningPart: Double]>([:])
+    /// Objects of memory entries that are no more.
+    let handlesToRelease = Mutex<[ObjectID]>([])
     private let mutex = Mutex(())
     private var memory = Memory()
 
@@ -52,17 +54,6 @@ public final class Store: @unchecked Sendable {
         demandFill = options.demandFill ?? HostCapabilities.current.demandFaults
         checksOnMap = options.checksOnMap
         feeder = CatalogFeeder(pages: pages, catalog: catalog)
-    }
-
-    /// What this process has mapped and not yet committed; guarded by the store's lock.
-    struct Memory {
-        var mapped: [ObjectID: MappedObject] = [:]
-        var tasks: [TaskID: VMTask] = [:]
-        /// Objects made, and other operations that wait for the next commit.
-        var operations: [StoreOperation] = []
-        /// Objects unmapped with bytes that are not yet committed.
-        var carried: [ObjectID: CarriedPages] = [:]
-        var isClosed = false
     }
 
     /// Runs `body` under the store's lock.
@@ -89,9 +80,11 @@ public final class Store: @unchecked Sendable {
         let tasks: [VMTask]? = withMemory { memory in
             if memory.isClosed { return nil }
             memory.isClosed = true
-            for object in memory.mapped.values { object.mapping.unmap() }
+            for object in memory.mapped.values { object.unmapAll() }
             memory.mapped = [:]
             memory.carried = [:]
+            memory.created = []
+            memory.deleted = []
             defer { memory.tasks = [:] }
             return Array(memory.tasks.values)
         }

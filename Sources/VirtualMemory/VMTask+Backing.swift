@@ -1,194 +1,196 @@
 internal import AddressMap
 internal import HostMemory
 internal import PageStore
-internal import Synchronization
 internal import VMTypes
 
 /// What lies behind a task's map: mappings made, protected and taken away under the store's lock.
 extension VMTask {
-    /// A nameless object of zeros, made durable with the next commit, mapped in `range`.
-    func insertFresh(
-        _ range: Range<UInt64>, bytes: UInt64, _ current: Protection, _ maximum: Protection, _ inheritance: Inheritance,
-        copied: Bool, _ memory: inout Store.Memory, fill: (MappedObject) throws(VMError) -> Void = { _ throws(VMError) in }
+    /// Maps memory that is new to the store in `range`, and makes it durable with the next commit.
+    func insert(
+        fresh object: MappedObject, _ range: Range<UInt64>, offset: UInt64, _ current: Protection, _ maximum: Protection,
+        _ inheritance: Inheritance, copied: Bool, _ memory: inout Store.Memory
     ) throws(VMError) {
-        guard store.isWriter else { throw VMError(.noAccess, "the store is open for reading") }
-        let id = ObjectID(store.pages.newID())
-        let pager = StorePager(view: nil, size: bytes, fileDescriptor: store.pages.pageFileDescriptor)
         let entry = MapEntry(
-            start: range.lowerBound, end: range.upperBound, backing: .object(id, offset: 0), current: current,
+            start: range.lowerBound, end: range.upperBound, backing: .object(object.id, offset: offset), current: current,
             maximum: maximum, inheritance: inheritance, copied: copied)
-        let object = try mapping(of: Placement(entry)!, pager, size: bytes)
-        do throws(VMError) {
-            try fill(object)
-            try apply(entry, object)
-            try map.insert(entry)
-        } catch {
-            object.mapping.unmap()
+        try insert(entry, object, &memory)
+        memory.adopt(object)
+    }
+
+    /// Maps an object's memory as `entry` says, and takes the entry into the map.
+    func insert(_ entry: MapEntry, _ object: MappedObject, _ memory: inout Store.Memory) throws(VMError) {
+        try show(entry, object)
+        do throws(VMError) { try map.insert(entry) } catch {
+            hide(entry.range, object)
             throw error
         }
         noteChange(entry.range)
-        memory.mapped[id] = object
-        memory.operations.append(.createObject(id: id, name: "", size: bytes, residency: .exclusive))
+        memory.mapped[object.id] = object
+    }
+
+    /// Shows an object's pages at an entry's addresses, under its protection.
+    private func show(_ entry: MapEntry, _ object: MappedObject) throws(VMError) {
+        guard case .shared = object.home else { return try apply(entry, object, isDefault: true) }
+        try VMError.translating { () throws(StoreError) in
+            try object.map(entry.range, offset: entry.backing.offset, entry.current)
+        }
+    }
+
+    private func hide(_ range: Range<UInt64>, _ object: MappedObject) {
+        if case .shared = object.home { try? object.unmap(range) } else { object.unmapAll() }
     }
 
     /// Puts the object's pages behind a placement, with what is changed in them and not yet committed.
     func back(_ placement: Placement, _ memory: inout Store.Memory) throws(VMError) {
-        let object = try current(placement)
+        if let object = memory.mapped[placement.object], case .shared = object.home {
+            return try show(placement, object)
+        }
+        let info = try VMError.translating { () throws(StoreError) in try store.pages.object(placement.object) }
+        guard info?.residency == .exclusive else {
+            let object = try memory.resident(placement.object, store)
+            try show(placement, object)
+            memory.mapped[object.id] = object
+            return
+        }
+        let object = try exclusive(placement)
+        guard case .exclusive(let mapping) = object.home else { return }
         let carried = memory.carried[placement.object]
         // Our own stores were declared by nobody: they are pending from the start.
-        carried?.copy(to: object.mapping)
-        object.pending = (carried?.runs ?? []).map { $0.intersection(object.mapping.pages) }.filter { !$0.isEmpty }
+        carried?.copy(to: mapping)
+        object.pending = (carried?.runs ?? []).map { $0.intersection(mapping.pages) }.filter { !$0.isEmpty }
         do throws(VMError) {
-            for entry in placement.entries { try apply(entry, object) }
+            for entry in placement.entries { try apply(entry, object, isDefault: true) }
         } catch {
-            object.mapping.unmap()
+            object.unmapAll()
             throw error
         }
-        carried?.drop(object.mapping.pages)
+        carried?.drop(mapping.pages)
         if carried?.runs.isEmpty == true { memory.carried[placement.object] = nil }
         memory.mapped[placement.object] = object
     }
 
-    /// A mapping of the object's last commit.
-    private func current(_ placement: Placement) throws(VMError) -> MappedObject {
+    private func show(_ placement: Placement, _ object: MappedObject) throws(VMError) {
+        do throws(VMError) {
+            for entry in placement.entries { try show(entry, object) }
+        } catch {
+            hide(placement.range, object)
+            throw error
+        }
+    }
+
+    /// The only mapping of an object of exclusive residency, as the last commit left it.
+    private func exclusive(_ placement: Placement) throws(VMError) -> MappedObject {
         // A merge between making the view and mapping from it would leave what was mapped unpinned: then once more.
         while true {
-            let (view, pager) = try VMError.translating { () throws(StoreError) in
-                let begun = seconds()
-                let view = try store.pages.head(of: placement.object)
-                store.openingParts.withLock { $0[.pageTables, default: 0] += seconds() - begun }
-                if store.checksOnMap { try store.checkAll(view) }
-                return (view, StorePager(view: view, size: view.size, fileDescriptor: view.fileDescriptor))
+            let (view, pager) = try VMError.translating { () throws(StoreError) in try store.pager(of: placement.object) }
+            let object = try VMError.translating { () throws(StoreError) in
+                let mapping = try ExclusiveMapping(
+                    address: placement.range.lowerBound,
+                    pages: PageRange(start: Int(placement.offset) >> Page.shift, count: placement.range.count >> Page.shift),
+                    provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill)
+                return MappedObject(id: placement.object, home: .exclusive(mapping), pager: pager, size: view.size)
             }
-            let object = try mapping(of: placement, pager, size: view.size)
             if view.isCurrent { return object }
-            object.mapping.unmap()
+            object.unmapAll()
         }
     }
 
-    private func mapping(of placement: Placement, _ pager: StorePager, size: UInt64) throws(VMError) -> MappedObject {
-        try VMError.translating { () throws(StoreError) in
-            let mapping = try ExclusiveMapping(
-                address: placement.range.lowerBound,
-                pages: PageRange(start: Int(placement.offset) >> Page.shift, count: placement.range.count >> Page.shift),
-                provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill)
-            return MappedObject(id: placement.object, mapping: mapping, pager: pager, size: size)
-        }
-    }
-
-    /// Enforces an entry's protection on its pages that lie within the object.
-    func apply(_ entry: MapEntry, _ object: MappedObject, isDefault: Bool = true) throws(VMError) {
+    /// Enforces an entry's protection on its pages.
+    func apply(_ entry: MapEntry, _ object: MappedObject, isDefault: Bool) throws(VMError) {
         if isDefault, entry.current == .default { return }
-        let first = object.mapping.pages.start + Int(entry.start - object.mapping.address) >> Page.shift
-        let end = min(first + entry.range.count >> Page.shift, Page.count(forBytes: Int(object.size)))
-        if !entry.current.contains(.read) { object.isRestricted = true }
-        guard end > first else { return }
-        try VMError.translating { () throws(StoreError) in
-            try object.mapping.protect(PageRange(start: first, count: end - first), entry.current)
-        }
-    }
-
-    /// Fills a fresh mapping with what the object holds now: its memory where it is mapped, else what was changed and is
-    /// not committed, else the last commit.
-    func copyIn(_ source: ObjectID, _ view: ObjectView, _ offset: UInt64, to target: MappedObject, _ memory: Store.Memory)
-        throws(VMError)
-    {
-        let range = PageRange(start: Int(offset) >> Page.shift, count: Page.count(forBytes: Int(target.size)))
-        let base = pointer(target.mapping.address)
-        var copied: [PageRange] = []
-        let buffer = UnsafeMutableRawPointer.allocate(byteCount: 256 * Page.size, alignment: Page.size)
-        defer { buffer.deallocate() }
-        func place(_ page: Int) -> UnsafeMutableRawPointer { base + (page - range.start) * Page.size }
-        try VMError.translating { () throws(StoreError) in
-            var shown = PageRange(start: range.end, count: 0)
-            if let mapped = memory.mapped[source], !range.intersection(mapped.mapping.pages).isEmpty {
-                shown = range.intersection(mapped.mapping.pages)
-            }
-            for part in [
-                PageRange(start: range.start, count: shown.start - range.start),
-                PageRange(start: shown.end, count: range.end - shown.end),
-            ] where part.count > 0 {
-                for run in view.extents(in: part) where run.extent != .zeros && run.extent != .beyondEnd {
-                    var page = run.pages.start
-                    while page < run.pages.end {
-                        let piece = PageRange(start: page, count: min(256, run.pages.end - page))
-                        // A system call can't store to memory whose first stores are caught by signal.
-                        try view.read(piece, into: buffer)
-                        place(page).copyMemory(from: buffer, byteCount: piece.count * Page.size)
-                        page = piece.end
-                    }
-                    copied.append(run.pages)
+        switch object.home {
+        case .shared:
+            try VMError.translating { () throws(StoreError) in
+                for mapping in object.mappings(in: entry.range) {
+                    guard let pages = mapping.pages(in: entry.range) else { continue }
+                    try mapping.protect(pages, entry.current)
                 }
             }
-            memory.carried[source]?.copy(range, to: base)
-            copied += memory.carried[source]?.runs.map { $0.intersection(range) } ?? []
-            copied.append(shown)
-            if let mapped = memory.mapped[source], !shown.isEmpty {
-                try mapped.mapping.copyOut(shown, into: place(shown.start))
+        case .exclusive(let mapping):
+            let first = mapping.pages.start + Int(entry.start - mapping.address) >> Page.shift
+            let end = min(first + entry.range.count >> Page.shift, object.livePages.end)
+            if !entry.current.contains(.read) { object.isRestricted = true }
+            guard end > first else { return }
+            try VMError.translating { () throws(StoreError) in
+                try mapping.protect(PageRange(start: first, count: end - first), entry.current)
             }
-        }
-        // Nobody declares these stores: they are pending from the start.
-        target.pending = joined(
-            copied.filter { !$0.isEmpty }.map { PageRange(start: $0.start - range.start, count: $0.count) })
-        // What was stored past the end in the source's last page is no part of it.
-        let tail = Int(target.size) & (Page.size - 1)
-        if tail != 0, copied.contains(where: { $0.contains(range.end - 1) }) {
-            (base + Int(target.size)).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - tail)
         }
     }
 
-    /// Unmaps whole placements; bytes that were changed and not committed are kept for the next commit. Memory without a
-    /// name ends with its mapping: nothing could ever show it again.
+    /// Unmaps a range; bytes that were changed and not committed are kept for the next commit, as far as anything can
+    /// show them again.
     func remove(_ range: Range<UInt64>, _ memory: inout Store.Memory) throws(VMError) {
-        let placements = map.placements(in: range).filter { memory.mapped[$0.object] != nil }
-        var nameless: [ObjectID: Bool] = [:]
-        var kept: [CarriedPages] = []
+        let pieces = map.pieces(in: range)
+        try refuseCuts(range, memory)
+        var left: Set<ObjectID> = []
         try VMError.translating { () throws(StoreError) in
-            for placement in placements {
-                guard let object = memory.mapped[placement.object] else { continue }
-                if memory.operations.contains(where: { $0.makes(placement.object) }) {
-                    nameless[placement.object] = false
-                } else if try store.pages.object(placement.object)?.name.isEmpty == true {
-                    nameless[placement.object] = true
-                } else {
-                    try object.gather()
-                    guard !object.pending.isEmpty else { continue }
-                    let carried = if let known = memory.carried[object.id] { known } else { try CarriedPages(object) }
-                    try carried.add(object.pending, from: object.mapping)
-                    kept.append(carried)
+            for piece in pieces {
+                guard let id = piece.backing.object, let object = memory.mapped[id] else { continue }
+                left.insert(id)
+                switch object.home {
+                case .shared: try object.unmap(piece.range)
+                case .exclusive: try memory.carry(object, store)
                 }
             }
         }
-        for carried in kept { memory.carried[carried.object] = carried }
-        for placement in placements { memory.mapped.removeValue(forKey: placement.object)?.mapping.unmap() }
-        for (id, isCommitted) in nameless {
-            memory.carried[id] = nil
-            memory.operations.removeAll { $0.makes(id) }
-            if isCommitted { memory.operations.append(.deleteObject(id: id)) }
+        for id in left {
+            guard let object = memory.mapped[id] else { continue }
+            if case .exclusive = object.home {
+                object.unmapAll()
+                memory.mapped[id] = nil
+            }
         }
         if !map.remove(range).isEmpty { noteChange(range) }
+        for id in left { try VMError.translating { () throws(StoreError) in try memory.release(id, store) } }
     }
+
+    /// An exclusive object's only mapping goes as a whole.
+    private func refuseCuts(_ range: Range<UInt64>, _ memory: Store.Memory) throws(VMError) {
+        for edge in [range.lowerBound, range.upperBound] {
+            guard let entry = map.lookup(edge), let id = entry.backing.object, let object = memory.mapped[id],
+                case .exclusive(let mapping) = object.home, mapping.address < edge
+            else { continue }
+            throw VMError(
+                .notSupported,
+                "\(hexadecimal(range)) cuts the mapping of object \(id), whose residency is exclusive; deallocate the whole of it")
+        }
+    }
+
+    // MARK: Back to the last commit
 
     /// Unmaps what the last commit did not have where it is now.
-    ///
-    /// - Returns: Placements of the last commit whose object or entries are to be put back.
-    func unmapChanged(_ memory: inout Store.Memory) -> [Placement] {
-        guard let range = changed else { return [] }
+    func unmapChanged(_ memory: inout Store.Memory) throws(StoreError) {
+        guard let range = changed else { return }
         let committed = committedMap.placements(in: range)
-        for placement in map.placements(in: range)
-        where !committed.contains(where: { $0.isSamePlace(as: placement) }) {
-            memory.mapped.removeValue(forKey: placement.object)?.mapping.unmap()
+        for placement in map.placements(in: range) {
+            guard let object = memory.mapped[placement.object] else { continue }
+            switch object.home {
+            case .exclusive:
+                if committed.contains(where: { $0.isSamePlace(as: placement) }) { continue }
+                object.unmapAll()
+                memory.mapped[placement.object] = nil
+            case .shared:
+                for piece in map.pieces(in: placement.range.clamped(to: range), backedOtherwiseIn: committedMap) {
+                    try object.unmap(piece.range)
+                }
+            }
         }
-        return committed
     }
 
-    /// Makes the map what the last commit left, behind `placements` too.
-    func revertMap(_ placements: [Placement], _ memory: inout Store.Memory) throws(StoreError) {
+    /// Makes the map what the last commit left, and what lies behind it too; `unmapChanged` went before.
+    func revertMap(_ memory: inout Store.Memory) throws(StoreError) {
+        guard let range = changed else { return }
         do throws(VMError) {
-            for placement in placements {
+            for placement in committedMap.placements(in: range) {
+                guard try isLive(placement.object) else { continue }
                 if let object = memory.mapped[placement.object] {
+                    if case .shared = object.home {
+                        for piece in committedMap.pieces(in: placement.range.clamped(to: range), backedOtherwiseIn: map) {
+                            try show(piece, object)
+                        }
+                    }
                     for entry in placement.entries { try apply(entry, object, isDefault: false) }
-                } else if try VMError.translating({ () throws(StoreError) in try store.pages.object(placement.object) })?.isLive == true {
+                } else {
                     try back(placement, &memory)
                 }
             }
@@ -200,11 +202,24 @@ extension VMTask {
         map = committedMap
         changed = nil
     }
+
+    private func isLive(_ id: ObjectID) throws(VMError) -> Bool {
+        try VMError.translating({ () throws(StoreError) in try store.pages.object(id) })?.isLive == true
+    }
 }
 
-extension StoreOperation {
-    /// Whether the operation makes that object.
-    fileprivate func makes(_ id: ObjectID) -> Bool {
-        if case .createObject(id, _, _, _) = self { true } else { false }
+extension AddressMap {
+    /// The parts of `range`'s entries that show other bytes than `other` has at the same addresses.
+    func pieces(in range: Range<UInt64>, backedOtherwiseIn other: AddressMap) -> [MapEntry] {
+        var found: [MapEntry] = []
+        for entry in pieces(in: range) {
+            var next = entry.start
+            for same in other.pieces(in: entry.range) where same.backing == entry.backing.advanced(by: same.start - entry.start) {
+                if same.start > next, let piece = entry.clipped(to: next..<same.start) { found.append(piece) }
+                next = same.end
+            }
+            if next < entry.end, let piece = entry.clipped(to: next..<entry.end) { found.append(piece) }
+        }
+        return found
     }
 }

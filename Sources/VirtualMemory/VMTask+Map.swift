@@ -1,25 +1,28 @@
-public import AddressMap
-public import PageStore
+internal import AddressMap
+internal import HostMemory
+internal import PageStore
 public import VMTypes
 
 extension VMTask {
     /// Maps an object, or zero-filled memory where `object` is nil (vm_map).
     ///
-    /// The order of checks is the reference's: task, protection bits, address and size, offset, object, placement.
+    /// The order of checks is the reference's: task, protection bits, address and size, offset, kind of object, rights,
+    /// range within a memory entry, making the copy, placement.
     /// - Parameters:
     ///   - address: Where; with `anywhere`, the lowest address to look from.
     ///   - size: Bytes; rounded up to pages on its own. 0 is INVALID_ARGUMENT.
     ///   - mask: Bits that the address must not have.
     ///   - anywhere: Take the first gap at or above `address`, else exactly its page.
+    ///   - object: An object, a port to one, or a memory entry.
     ///   - offset: Page-aligned bytes into the object; without meaning for zero-filled memory. May lie beyond its end: the access decides.
     ///   - copy: A private copy of the object as it is now, uncommitted bytes included. It ends where the object does.
     /// - Returns: The address.
-    /// - Throws: INVALID_ARGUMENT, INVALID_ADDRESS, NO_SPACE, PROTECTION_FAILURE, INVALID_OBJECT (a dead one),
-    ///   RESOURCE_SHORTAGE (the object is mapped already: objects have one mapping at a time in this version),
-    ///   MEMORY_ERROR (its pages could not be given).
+    /// - Throws: INVALID_ARGUMENT, INVALID_ADDRESS, NO_SPACE, PROTECTION_FAILURE (beyond the port's rights),
+    ///   INVALID_OBJECT (a dead one), RESOURCE_SHORTAGE (the host lacks memory or mappings, or an object of exclusive
+    ///   residency is mapped already), MEMORY_ERROR (its pages could not be given), TERMINATED.
     @discardableResult
     public func map(
-        address: UInt64 = 0, size: UInt64, mask: UInt64 = 0, anywhere: Bool = true, object: ObjectInfo? = nil,
+        address: UInt64 = 0, size: UInt64, mask: UInt64 = 0, anywhere: Bool = true, object: (any MemoryPort)? = nil,
         offset: UInt64 = 0, copy: Bool = false, current: Protection = .default, maximum: Protection = .all,
         inheritance: Inheritance = .copy
     ) throws(VMError) -> UInt64 {
@@ -35,39 +38,25 @@ extension VMTask {
             guard !offset.addingReportingOverflow(size).overflow, !offset.addingReportingOverflow(length).overflow else {
                 throw VMError(.invalidArgument, "offset \(offset) + size \(size) wraps")
             }
-            guard let object else {
-                let range = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
-                try insertFresh(range, bytes: length, current, maximum, inheritance, copied: false, &memory)
-                return range.lowerBound
+            let spot = Spot(address: address, size: size, mask: mask, anywhere: anywhere)
+            let attributes = Attributes(current: current, maximum: maximum, inheritance: inheritance, copied: copy)
+            guard let right = object?.right else {
+                // Nothing is made for what has no place.
+                _ = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
+                let fresh = try memory.fresh(size: length, store)
+                let source = MapSource(object: .fresh(fresh), offset: 0, length: length)
+                return try place([source], at: spot, attributes.asFresh, &memory)
             }
             guard offset % UInt64(Page.size) == 0 else {
                 throw VMError(.invalidArgument, "offset \(offset) is not a multiple of \(Page.size)")
             }
-            guard try VMError.translating({ () throws(StoreError) in try store.pages.object(object.id) })?.isLive == true else {
-                throw VMError(.invalidObject, "object \(object.id) '\(object.name)' is dead")
+            try checkLive(right, memory)
+            guard (copy ? Protection.read : current.union(maximum)).isSubset(of: right.rights) else {
+                throw VMError(.protectionFailure, "\(maximum) exceeds the \(right.rights) that the object's port permits")
             }
-            if copy {
-                let range = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
-                let view = try VMError.translating { () throws(StoreError) in try store.pages.head(of: object.id) }
-                let held = view.size > offset ? min(length, view.size - offset) : 0
-                let before = memory
-                try insertFresh(range, bytes: held, current, maximum, inheritance, copied: true, &memory) {
-                    (made) throws(VMError) in try copyIn(object.id, view, offset, to: made, before)
-                }
-                return range.lowerBound
-            }
-            if memory.mapped[object.id] != nil {
-                throw VMError(
-                    .resourceShortage, "object \(object.id) '\(object.name)' is mapped already; deallocate that first")
-            }
-            let range = try map.place(address: address, size: size, mask: mask, anywhere: anywhere)
-            let entry = MapEntry(
-                start: range.lowerBound, end: range.upperBound, backing: .object(object.id, offset: offset), current: current,
-                maximum: maximum, inheritance: inheritance)
-            try back(Placement(entry)!, &memory)
-            try map.insert(entry)
-            noteChange(entry.range)
-            return range.lowerBound
+            var sources = try right.sources(offset: offset, size: size, length: length)
+            if copy { sources = try copies(of: sources, &memory) }
+            return try place(sources, at: spot, attributes, &memory)
         }
     }
 
@@ -79,32 +68,35 @@ extension VMTask {
             if size == 0 { return 0 }
             let range = try map.place(
                 address: address, size: size, mask: 0, anywhere: anywhere, wrapping: .invalidAddress)
-            try insertFresh(range, bytes: UInt64(range.count), .default, .all, .copy, copied: false, &memory)
+            let object = try memory.fresh(size: UInt64(range.count), store)
+            try insert(fresh: object, range, offset: 0, .default, .all, .copy, copied: false, &memory)
             return range.lowerBound
         }
     }
 
-    /// Ends the mappings in a range (vm_deallocate); what was changed in them is part of the next commit all the same.
+    /// Ends the mappings in a range (vm_deallocate): entries are clipped, holes are fine. What was changed in a named
+    /// object is part of the next commit all the same; memory without a name ends with its last mapping.
     ///
-    /// Holes are fine. In this version a range must not cut an object's mapping: NOT_SUPPORTED.
+    /// - Throws: INVALID_ARGUMENT where the range wraps; NOT_SUPPORTED where it cuts the mapping of an object whose
+    ///   residency is exclusive; MEMORY_ERROR where the host could not say what was changed; TERMINATED.
     public func deallocate(address: UInt64, size: UInt64) throws(VMError) {
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
-            for placement in map.placements(in: range)
-            where placement.range.lowerBound < range.lowerBound || placement.range.upperBound > range.upperBound {
-                throw VMError(
-                    .notSupported,
-                    "\(hexadecimal(range)) cuts the mapping at \(hexadecimal(placement.range)); deallocate the whole of it")
-            }
             try remove(range, &memory)
         }
     }
 
     /// Sets the current or, shrinking it for good, the maximum protection of a range (vm_protect); the MMU enforces it.
+    ///
+    /// - Throws: INVALID_ADDRESS at a hole, PROTECTION_FAILURE beyond an entry's maximum, INVALID_ARGUMENT, TERMINATED;
+    ///   nothing has changed then.
     public func protect(address: UInt64, size: UInt64, setMaximum: Bool = false, _ protection: Protection) throws(VMError) {
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
+            guard protection.isWellFormed else {
+                throw VMError(.invalidArgument, "protection \(protection.rawValue) has bits outside read, write and execute")
+            }
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
             var after = map
             let changes = try after.protect(range, setMaximum: setMaximum, protection)
@@ -135,21 +127,8 @@ extension VMTask {
         }
     }
 
-    /// The region that contains `address`, else the next one above (vm_region); INVALID_ADDRESS where there is none.
-    public func region(_ address: UInt64) throws(VMError) -> MapEntry {
-        try store.withMemory { (memory) throws(VMError) in
-            try checkAttached(memory)
-            guard let entry = map.lookupOrNext(address) else {
-                throw VMError(.invalidAddress, "no region lies at or above 0x\(String(address, radix: 16))")
-            }
-            return entry
-        }
-    }
-
-    // MARK: Pieces
-
-    private func checkAttached(_ memory: Store.Memory) throws(VMError) {
-        guard !memory.isClosed, memory.tasks[id] != nil else {
+    func checkAttached(_ memory: Store.Memory) throws(VMError) {
+        guard !memory.isClosed, memory.tasks[id] === self else {
             throw VMError(.terminated, "task '\(name)' is no longer attached")
         }
     }

@@ -63,8 +63,7 @@ public final class VMTask: @unchecked Sendable {
     private func declare(_ piece: MapEntry, _ memory: inout Store.Memory) {
         guard case .object(let id, let offset) = piece.backing, let object = memory.mapped[id] else { return }
         let first = Int(offset) >> Page.shift
-        let end = min(first + Int(piece.end - piece.start) >> Page.shift, Page.count(forBytes: Int(object.size)))
-        object.declare(PageRange(start: first, count: max(0, end - first)))
+        object.declare(PageRange(start: first, count: Int(piece.end - piece.start) >> Page.shift).intersection(object.livePages))
     }
 
     // MARK: What a commit needs to know

@@ -59,12 +59,12 @@ import Varve
         try store.close()
     }
 
-    @Test func deallocatingAPieceThatProtectionMadeIsRefused() throws {
+    @Test func deallocatingAPieceThatProtectionMadeLeavesTheRest() throws {
         try fixture.create()
         let store = try fixture.open()
         let (task, address) = try pages(store, 9)
         try task.protect(address: address + 3 * 4096, size: 2 * 4096, .read)
-        #expect { try task.deallocate(address: address + 3 * 4096, size: 2 * 4096) } throws: { ($0 as? VMError)?.code == .notSupported }
+        try task.deallocate(address: address + 3 * 4096, size: 2 * 4096)
         task.pointer(address).storeBytes(of: 1, as: Int.self)
         task.pointer(address + 8 * 4096).storeBytes(of: 1, as: Int.self)
         try task.deallocate(address: address, size: 9 * 4096)

@@ -148,10 +148,10 @@ import Varve
         try store.close()
     }
 
-    @Test func aSecondTaskThatMapsAnAttachedObjectIsRefusedAndTheFirstKeepsIt() throws {
+    @Test func aSecondTaskThatMapsAnAttachedExclusiveObjectIsRefusedAndTheFirstKeepsIt() throws {
         try fixture.create()
         var store = try fixture.open()
-        let object = try store.createObject(named: "a", size: 4096)
+        let object = try store.createObject(named: "a", size: 4096, residency: .exclusive)
         var first = try store.task(named: "first")
         _ = try first.map(size: 4096, object: object)
         try store.commit()

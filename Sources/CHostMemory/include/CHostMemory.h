@@ -56,6 +56,20 @@ long hm_pagemap_scan(int fd, struct hm_scan *scan);
 /// A memory file without bytes: a mapping of it raises SIGBUS wherever it is touched.
 int hm_empty_memory(void);
 
+// ---- memory files --------------------------------------------------------------------------------------
+
+/// A sparse file in memory of a fixed length, which its user alone may open; a descriptor or a negated errno.
+int hm_memory_file(int64_t length);
+/// Gives the memory of a range back: it reads as zeros.
+int hm_punch(int fd, int64_t offset, int64_t length);
+/// The next offset that has memory or swap space, -ENXIO where none has; the next that has none.
+int64_t hm_next_data(int fd, int64_t offset);
+int64_t hm_next_hole(int fd, int64_t offset);
+/// Locks pages that are mapped in, and the others once they are.
+int hm_lock_on_fault(uint64_t start, uint64_t length);
+/// The host's swap space; 0 or a negated errno.
+int hm_swap_space(uint64_t *total, uint64_t *unused);
+
 // ---- fork ----------------------------------------------------------------------------------------------
 
 /// The process's descriptors, -1 where absent. A forked child's are closed before anything runs in it: they
@@ -69,13 +83,16 @@ int hm_is_forked_child(void);
 
 // ---- dirty tracking by signal --------------------------------------------------------------------------
 
+#define HM_UNTRACKED 0xff
+
 /// A tracked range of pages. A page may be stored to only while its bit in `dirty` is set; the exception is
 /// the holder of the exclusive lock, while it works.
 struct hm_tracked {
     uint64_t base;
     uint64_t page_count;
     uint64_t *dirty;
-    /// One byte a page: the protection that the page's owner asked for, exclusive-ored with read|write.
+    /// One byte a page: the protection that the page's owner asked for, exclusive-ored with read|write; or
+    /// HM_UNTRACKED where the page has left the range.
     uint8_t *protection;
     int32_t handlers;
     int32_t locked;
@@ -92,5 +109,5 @@ void hm_track_remove(struct hm_tracked *range);
 /// `saved` keeps at least 128 bytes for `hm_track_unlock`.
 void hm_track_lock(struct hm_tracked *range, void *saved);
 void hm_track_unlock(struct hm_tracked *range, const void *saved);
-/// Forgets the openings counted so far: the lock's holder has closed them.
-void hm_track_closed(struct hm_tracked *range);
+/// Forgets so many of the openings counted so far: the lock's holder has closed that many pages.
+void hm_track_closed(struct hm_tracked *range, int64_t pages);

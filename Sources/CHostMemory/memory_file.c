@@ -1,0 +1,47 @@
+#define _GNU_SOURCE
+#include "CHostMemory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+int hm_memory_file(int64_t length) {
+    int fd = memfd_create("varve", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -errno;
+    // A memory file is made with mode 0777: another user who is given a descriptor could open it anew.
+    if (fchmod(fd, 0600) == 0 && ftruncate(fd, length) == 0
+        && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    int reason = errno;
+    close(fd);
+    return -reason;
+}
+
+int hm_punch(int fd, int64_t offset, int64_t length) {
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) < 0 ? -errno : 0;
+}
+
+int64_t hm_next_data(int fd, int64_t offset) {
+    int64_t found = lseek(fd, offset, SEEK_DATA);
+    return found < 0 ? -errno : found;
+}
+
+int64_t hm_next_hole(int fd, int64_t offset) {
+    int64_t found = lseek(fd, offset, SEEK_HOLE);
+    return found < 0 ? -errno : found;
+}
+
+int hm_lock_on_fault(uint64_t start, uint64_t length) {
+    return mlock2((void *)start, length, MLOCK_ONFAULT) < 0 ? -errno : 0;
+}
+
+int hm_swap_space(uint64_t *total, uint64_t *unused) {
+    struct sysinfo info;
+    if (sysinfo(&info) < 0) return -errno;
+    *total = info.totalswap;
+    *unused = info.freeswap;
+    return 0;
+}

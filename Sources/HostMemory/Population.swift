@@ -1,0 +1,87 @@
+internal import CHostMemory
+internal import Glibc
+public import VMTypes
+
+/// Brings memory in before it is read, so that what can't be had is an error rather than a signal.
+public enum Population {
+    /// Makes every page of a range of mapped addresses present and readable, filling what is filled on demand.
+    ///
+    /// - Throws: `.io` where a page could not be had: it lies beyond its object's end, or could not be filled; `.full`
+    ///   where the host lacks memory.
+    public static func load(address: UInt64, byteCount: Int) throws(StoreError) {
+        guard byteCount > 0 else { return }
+        let populateRead: Int32 = 22
+        do throws(StoreError) { try SystemCall.advise(address, byteCount, populateRead) } catch {
+            guard error.errno != ENOMEM else {
+                throw StoreError(
+                    .full, "no memory for \(byteCount) bytes at \(hexadecimal(address))", advice: "Free memory, then try again",
+                    errno: ENOMEM)
+            }
+            throw StoreError(
+                .io, "a page of \(hexadecimal(address)) + \(byteCount) bytes lies beyond its object's end or can't be filled",
+                advice: "Run `varve verify` where it should be there", errno: error.errno)
+        }
+    }
+}
+
+extension Population {
+    /// Pins a range of mapped addresses in memory, or lets it go again; every page is brought in first.
+    ///
+    /// - Throws: `.full` beyond what the host lets a process lock; as `load` does.
+    public static func wire(address: UInt64, byteCount: Int, _ isPinned: Bool) throws(StoreError) {
+        guard byteCount > 0, let start = SystemCall.pointer(address) else { return }
+        if isPinned {
+            // Locking armed pages of a private file that were never touched was seen to spin.
+            try load(address: address, byteCount: byteCount)
+            guard mlock(start, byteCount) == 0 else {
+                throw StoreError(
+                    .full, "\(byteCount) bytes at \(hexadecimal(address)) can't be locked in memory",
+                    advice: "Raise the limit of locked memory (ulimit -l)", errno: errno)
+            }
+        } else {
+            guard munlock(start, byteCount) == 0 else { throw SystemCall.error("munlock", errno: errno) }
+        }
+    }
+
+    /// Passes on how a range of mapped addresses is going to be used; no byte changes.
+    ///
+    /// A host that can't take the advice is no error. `free` and `zero` are not advice, and do nothing here.
+    public static func advise(address: UInt64, byteCount: Int, _ behavior: MemoryBehavior) throws(StoreError) {
+        let cold: Int32 = 20, pageOut: Int32 = 21
+        let advice: Int32
+        switch behavior {
+        case .default: advice = Int32(MADV_NORMAL)
+        case .random: advice = Int32(MADV_RANDOM)
+        case .sequential, .reverseSequential: advice = Int32(MADV_SEQUENTIAL)
+        case .willNeed: advice = Int32(MADV_WILLNEED)
+        case .dontNeed: advice = cold
+        case .pageOut: advice = pageOut
+        case .free, .zero: return
+        }
+        do throws(StoreError) { try SystemCall.advise(address, byteCount, advice) } catch {
+            guard error.errno == EINVAL || error.errno == EBADF || error.errno == EAGAIN else { throw error }
+        }
+    }
+
+    /// How many pages of a range of addresses this process has in memory there, and how many are swapped out.
+    public static func count(address: UInt64, byteCount: Int) -> (resident: Int, swapped: Int) {
+        let file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return (0, 0) }
+        defer { close(file) }
+        let total = Page.count(forBytes: byteCount)
+        var entries = [UInt64](repeating: 0, count: min(8192, max(1, total)))
+        var resident = 0, swapped = 0, page = 0
+        while page < total {
+            let wanted = min(entries.count, total - page) * 8
+            let position = (Int(address >> UInt64(Page.shift)) + page) * 8
+            let got = entries.withUnsafeMutableBytes { pread(file, $0.baseAddress, wanted, off_t(position)) }
+            guard got >= 8 else { break }
+            for index in 0..<got / 8 {
+                // Bit 63: present; bit 62: swapped.
+                if entries[index] >> 63 != 0 { resident += 1 } else if entries[index] >> 62 & 1 != 0 { swapped += 1 }
+            }
+            page += got / 8
+        }
+        return (resident, swapped)
+    }
+}

@@ -1,0 +1,92 @@
+internal import AddressMap
+internal import Glibc
+internal import HostMemory
+public import VMTypes
+
+/// Bytes across tasks: the whole range is checked before a byte moves.
+extension VMTask {
+    /// The bytes of a range (vm_read).
+    ///
+    /// - Throws: INVALID_ADDRESS at a hole, PROTECTION_FAILURE where a region may not be read, MEMORY_ERROR beyond an
+    ///   object's end or where a page can't be had, INVALID_ARGUMENT where the range wraps, TERMINATED.
+    public func read(address: UInt64, size: UInt64) throws(VMError) -> [UInt8] {
+        try check(address, size, .read)
+        guard size > 0 else { return [] }
+        var failure: VMError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: Int(size)) { buffer, count in
+            do throws(VMError) {
+                try readOverwrite(address: address, size: size, into: buffer.baseAddress!)
+                count = Int(size)
+            } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// Copies the bytes of a range to memory of the caller (vm_read_overwrite). Throws as `read` does.
+    public func readOverwrite(address: UInt64, size: UInt64, into destination: UnsafeMutableRawPointer) throws(VMError) {
+        try load(address, size, .read)
+        try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            guard try checked(address, size, .read) else { return }
+            memcpy(destination, pointer(address), Int(size))
+        }
+    }
+
+    /// Stores bytes to a range (vm_write).
+    ///
+    /// - Throws: INVALID_ADDRESS at a hole, PROTECTION_FAILURE where a region may not be written, MEMORY_ERROR beyond an
+    ///   object's end, INVALID_ARGUMENT where the range wraps, TERMINATED.
+    public func write(address: UInt64, _ bytes: UnsafeRawBufferPointer) throws(VMError) {
+        try load(address, UInt64(bytes.count), .write)
+        try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            guard try checked(address, UInt64(bytes.count), .write), let source = bytes.baseAddress else { return }
+            memcpy(pointer(address), source, bytes.count)
+        }
+        touch(address: address, size: UInt64(bytes.count))
+    }
+
+    /// Copies bytes from one range of the task to another, as if all were read first (vm_copy).
+    ///
+    /// - Throws: As `read` for the source and, after that, as `write` for the destination.
+    public func copy(source: UInt64, size: UInt64, destination: UInt64) throws(VMError) {
+        try load(source, size, .read)
+        try load(destination, size, .write)
+        try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            guard try checked(source, size, .read), try checked(destination, size, .write) else { return }
+            memmove(pointer(destination), pointer(source), Int(size))
+        }
+        touch(address: destination, size: size)
+    }
+
+    private func check(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) {
+        try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            _ = try checked(address, size, access)
+        }
+    }
+
+    /// Whether there are bytes to move, after checking that the access is allowed to all of them.
+    private func checked(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) -> Bool {
+        guard let range = try AddressMap.outward(address: address, size: size) else { return false }
+        _ = try checkedPieces(in: range) { entry in
+            access.isSubset(of: entry.current)
+                ? nil : VMError(.protectionFailure, "\(hexadecimal(entry.range)) is \(entry.current): it can't be accessed for \(access)")
+        }
+        return true
+    }
+
+    /// Checks, and brings the pages in, without the store's lock: filling may take a manager's time.
+    private func load(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) {
+        try check(address, size, access)
+        guard size > 0 else { return }
+        let start = Page.trunc(address)
+        // What may be written may be read, as far as the hardware is concerned.
+        try VMError.translating { () throws(StoreError) in
+            try Population.load(
+                address: start, byteCount: Page.count(forBytes: Int(address - start) + Int(size)) << Page.shift)
+        }
+    }
+}

@@ -1,0 +1,160 @@
+internal import AddressMap
+internal import Glibc
+internal import HostMemory
+internal import PageStore
+public import VMTypes
+
+extension VMTask {
+    /// Makes a range durable, or drops what it has uncommitted (vm_msync).
+    ///
+    /// `synchronous` commits all that is uncommitted, never half of it, so that the range is durable at return;
+    /// `asynchronous` commits without waiting for the disk. `invalidate` and `killPages` put the last committed bytes back:
+    /// kill-pages before such a commit, invalidate after it.
+    ///
+    /// - Throws: INVALID_ARGUMENT for both at once, an unknown flag or a range that wraps; INVALID_ADDRESS for `contiguous`
+    ///   with a hole; RESOURCE_SHORTAGE on a full disk; MEMORY_ERROR where a disk failed; TERMINATED.
+    public func sync(address: UInt64, size: UInt64, _ flags: SyncFlags) throws(VMError) {
+        let range: Range<UInt64>? = try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            guard flags.isWellFormed else {
+                throw VMError(.invalidArgument, "sync flags \(flags) exclude each other or are unknown")
+            }
+            guard let range = try AddressMap.outward(address: address, size: size) else { return nil }
+            if flags.contains(.contiguous) { _ = try checkedPieces(in: range) { _ in nil } }
+            if flags.contains(.killPages) { try drop(range, memory) }
+            return range
+        }
+        guard let range else { return }
+        if flags.contains(.synchronous) || flags.contains(.asynchronous) {
+            let durability: Durability = flags.contains(.synchronous) ? .synced : .deferred
+            _ = try VMError.translating { () throws(StoreError) in try store.commit(durability: durability) }
+        }
+        if flags.contains(.invalidate) {
+            try store.withMemory { (memory) throws(VMError) in
+                try checkAttached(memory)
+                try drop(range, memory)
+            }
+        }
+        if flags.contains(.deactivate) { try advise(range, .dontNeed) }
+    }
+
+    /// Puts the last committed bytes back into a range.
+    private func drop(_ range: Range<UInt64>, _ memory: Store.Memory) throws(VMError) {
+        try VMError.translating { () throws(StoreError) in
+            for entry in map.pieces(in: range) {
+                guard let id = entry.backing.object, let object = memory.mapped[id], object.isWritable else { continue }
+                try store.attachView(object)
+                try object.gather()
+                let dropped = object.pending.map { $0.intersection(entry.pages) }.filter { !$0.isEmpty }
+                try object.restore(dropped)
+                for run in dropped { object.pending = object.pending.flatMap { $0.subtracting(run) } }
+            }
+        }
+    }
+
+    /// Tells how a range is going to be used (vm_behavior_set).
+    ///
+    /// `default`, `random`, `sequential`, `reverseSequential` and `willNeed` are advice to the host; `dontNeed` makes pages
+    /// the first to go when memory is short; `pageOut` asks the host to take pages out of memory now: none of these changes a
+    /// byte. `free` and `zero` fill the range with zeros.
+    ///
+    /// - Throws: INVALID_ADDRESS at a hole; PROTECTION_FAILURE for a filling where a region may not be written;
+    ///   INVALID_ARGUMENT where the range wraps; TERMINATED.
+    public func setBehavior(address: UInt64, size: UInt64, _ behavior: MemoryBehavior) throws(VMError) {
+        let range: Range<UInt64>? = try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            return try AddressMap.outward(address: address, size: size)
+        }
+        guard let range else { return }
+        switch behavior {
+        case .free, .zero:
+            // Whole pages: the range was rounded outward as for every behaviour.
+            let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: min(range.count, 1 << 20), alignment: Page.size)
+            defer { zeros.deallocate() }
+            zeros.initializeMemory(as: UInt8.self, repeating: 0)
+            try store.withMemory { (memory) throws(VMError) in
+                try checkAttached(memory)
+                _ = try checkedPieces(in: range) { entry in
+                    entry.current.contains(.write)
+                        ? nil : VMError(.protectionFailure, "\(hexadecimal(entry.range)) is \(entry.current): it can't be filled")
+                }
+            }
+            var next = range.lowerBound
+            while next < range.upperBound {
+                let count = min(zeros.count, Int(range.upperBound - next))
+                try write(address: next, UnsafeRawBufferPointer(rebasing: zeros[..<count]))
+                next += UInt64(count)
+            }
+        default: try advise(range, behavior)
+        }
+    }
+
+    private func advise(_ range: Range<UInt64>, _ behavior: MemoryBehavior) throws(VMError) {
+        try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            let entries = try checkedPieces(in: range) { _ in nil }
+            try VMError.translating { () throws(StoreError) in
+                for entry in entries {
+                    guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
+                    try Population.advise(address: entry.start, byteCount: entry.range.count, behavior)
+                }
+            }
+        }
+    }
+
+    /// Pins a range in memory once more, or, where `access` is none, once less (vm_wire).
+    ///
+    /// - Throws: INVALID_ADDRESS at a hole; PROTECTION_FAILURE where a region forbids the access; INVALID_ARGUMENT for
+    ///   unwiring what is not wired; RESOURCE_SHORTAGE beyond what the host lets a process lock; MEMORY_ERROR where a page
+    ///   can't be had; TERMINATED. Nothing has changed then.
+    public func wire(address: UInt64, size: UInt64, access: Protection) throws(VMError) {
+        guard access.isWellFormed else {
+            throw VMError(.invalidArgument, "access \(access.rawValue) has bits outside read, write and execute")
+        }
+        try store.withMemory { (memory) throws(VMError) in
+            try checkAttached(memory)
+            guard let range = try AddressMap.outward(address: address, size: size) else { return }
+            var after = map
+            let changes = try after.wire(range, access: access)
+            var done: [EntryChange] = []
+            do throws(VMError) {
+                for change in changes where (change.before.wiredCount == 0) != (change.after.wiredCount == 0) {
+                    try pin(change.after, change.after.wiredCount > 0, memory)
+                    done.append(change)
+                }
+            } catch {
+                for change in done { try? pin(change.before, change.before.wiredCount > 0, memory) }
+                throw error
+            }
+            map = after
+            // Pinning is no part of what a commit makes durable: undoing the map leaves it.
+            _ = try? committedMap.wire(range, access: access)
+        }
+    }
+
+    private func pin(_ entry: MapEntry, _ isPinned: Bool, _ memory: Store.Memory) throws(VMError) {
+        guard let id = entry.backing.object, let object = memory.mapped[id] else { return }
+        let pages = entry.pages.intersection(object.livePages)
+        guard !pages.isEmpty else { return }
+        try VMError.translating { () throws(StoreError) in
+            switch object.home {
+            case .exclusive: try Population.wire(address: entry.start, byteCount: pages.count << Page.shift, isPinned)
+            case .shared:
+                for mapping in object.mappings(in: entry.range) {
+                    guard let part = mapping.pages(in: entry.range) else { continue }
+                    try mapping.wire(part, isPinned)
+                }
+            }
+        }
+    }
+}
+
+extension PageRange {
+    /// The parts outside `other`.
+    func subtracting(_ other: PageRange) -> [PageRange] {
+        [
+            PageRange(start: start, count: max(0, min(end, other.start) - start)),
+            PageRange(start: max(start, other.end), count: max(0, end - max(start, other.end))),
+        ].filter { !$0.isEmpty }
+    }
+}
