@@ -42,10 +42,10 @@ final class ObjectHandle: Sendable {
     }
 }
 
-/// What a handle of a mapped state names.
+/// What a handle of a mapped state names: an object's or a task's, mapped while it lives.
 final class StateHandle: Sendable {
-    let state: Store.MappedState
-    init(_ state: Store.MappedState) { self.state = state }
+    private let mapped: any HandleTable.Object
+    init(_ mapped: any HandleTable.Object) { self.mapped = mapped }
 }
 
 // MARK: Looking up

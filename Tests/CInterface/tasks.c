@@ -101,6 +101,40 @@ TEST(a_terminated_task_says_so) {
     CHECK(!is_mapped(doomed, was));
 }
 
+static int note_name(void *context, const char *name) {
+    strcat(strcat(context, name), " ");
+    return 0;
+}
+
+TEST(tasks_of_the_past) {
+    vm_address_t address = map_object(task, object_of("o", 2, 1), 2, 0);
+    *at(address) = 10;
+    OK(varve_commit(store, NULL, 0, "then", NULL));
+    *at(address) = 20;
+    varve_task_t other = NULL, clone = NULL;
+    OK(varve_task_attach(store, "other", &other));
+    OK(varve_commit(store, NULL, 0, NULL, NULL));
+    char names[64] = "";
+    OK(varve_task_list(store, NULL, note_name, names));
+    CHECK(strcmp(names, "main other ") == 0);
+    names[0] = 0;
+    OK(varve_task_list(store, "then", note_name, names));
+    CHECK(strcmp(names, "main ") == 0);
+
+    varve_state_t state = NULL;
+    int64_t shift = 0;
+    OK(varve_task_map_state(store, "main", "then", &state, &shift));
+    CHECK(shift != 0 && *at(address + (uint64_t)shift) == 10 && store_raises(address + (uint64_t)shift) == SIGSEGV);
+    OK(varve_task_clone(store, "main", "then", "clone", &clone));
+    vm_address_t copy = address - base + base_of(clone);
+    CHECK(*at(copy) == 10 && *at(copy + PAGE) == 2);
+    *at(copy) = 30;
+    CHECK(*at(address) == 20 && *at(address + (uint64_t)shift) == 10);
+    OK(varve_release(state));
+    EXPECT(VARVE_NOT_FOUND, varve_task_map_state(store, "nobody", NULL, &state, &shift));
+    EXPECT(VARVE_EXISTS, varve_task_clone(store, "main", NULL, "other", &clone));
+}
+
 TEST(what_is_no_task_is_refused) {
     varve_object_t object = object_of("o", 1, 1);
     varve_task_t none[] = {NULL, (varve_task_t)object, (varve_task_t)store, (varve_task_t)&object, (varve_task_t)1};

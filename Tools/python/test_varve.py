@@ -157,6 +157,16 @@ class HistoryTests(StoreTest):
         self.store.delete_snapshot("second")
         self.fails("notFound", self.store.rollback, "first")
 
+    def test_tasks_of_the_past(self):
+        address = self.map("o", 1)
+        self.task.memory(address, 1)[0] = 1
+        self.store.commit(snapshot="then")
+        self.task.memory(address, 1)[0] = 2
+        clone = self.store.clone_task("main", "clone", "then")
+        self.assertEqual(clone.read(address - self.task.window[0] + clone.window[0], 1), b"\x01")
+        self.store.commit()
+        self.assertEqual((self.store.tasks(), self.store.tasks("then")), (["clone", "main"], ["main"]))
+
     def test_declared(self):
         address = self.map("o", 2)
         self.store.commit()

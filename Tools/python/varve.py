@@ -76,6 +76,7 @@ _StoreInfo = _structure(
     ("writes", _int), ("tracks_by_signal", _int), ("fills_on_demand", _int), ("reserved", _int))
 
 _visitor = ctypes.CFUNCTYPE(_int, ctypes.c_void_p, ctypes.c_void_p)
+_name_visitor = ctypes.CFUNCTYPE(_int, ctypes.c_void_p, _text)
 
 
 def _load():
@@ -180,6 +181,8 @@ _rollback = _call(_store, "rollback", _handle, _text, _text, _text, _to_u64)
 _diff = _call(_store, "diff", _handle, _text, _text, _text, _visitor, ctypes.c_void_p)
 _log = _call(_store, "log", _handle, _visitor, ctypes.c_void_p)
 _task_attach = _call(_store, "task_attach", _handle, _text, _to_handle)
+_task_list = _call(_store, "task_list", _handle, _text, _name_visitor, ctypes.c_void_p)
+_task_clone = _call(_store, "task_clone", _handle, _text, _text, _text, _to_handle)
 _task_create = _call(_kern, "task_create", _handle, _text, _int, _to_handle)
 _task_terminate = _call(_kern, "task_terminate", _handle)
 _task_window = _call(_kern, "task_window", _handle, _to_u64, _to_u64)
@@ -485,6 +488,18 @@ class Store:
         task = _handle()
         _task_attach(self._handle, _bytes(name), task)
         return Task(task.value, self)
+
+    def tasks(self, state=None):
+        """The names of a state's tasks."""
+        found = []
+        _task_list(self._handle, _bytes(state), _name_visitor(lambda _, name: found.append(name.decode()) or 0), None)
+        return found
+
+    def clone_task(self, name, new_name, state=None):
+        """A new Task that begins as a task was in a state (a snapshot, or a version); None is the last commit."""
+        made = _handle()
+        _task_clone(self._handle, _bytes(name), None if state is None else _bytes(str(state)), _bytes(new_name), made)
+        return Task(made.value, self)
 
     def commit(self, message="", snapshot=None, deferred=False, declared=False):
         """Makes the next version of everything that changed; returns it."""

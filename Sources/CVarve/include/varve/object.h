@@ -123,9 +123,6 @@ int varve_import(varve_store_t store, const char *file, const char *name, const 
  */
 int varve_export(varve_store_t store, const char *reference, const char *file, boolean_t overwrite);
 
-/* A past or committed state of an object, read-only in memory. */
-typedef struct varve_state *varve_state_t;
-
 /*
  * varve_state_map: maps an object's state read-only at an address that the system chooses.
  *

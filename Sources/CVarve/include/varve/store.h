@@ -13,6 +13,9 @@ typedef int boolean_t;
 /* An open store. */
 typedef struct varve_store *varve_store_t;
 
+/* A past or committed state of an object or of a task, read-only in memory. */
+typedef struct varve_state *varve_state_t;
+
 /*
  * varve_store_create: makes an empty store, a folder, at a path: a whole one or none, whatever interrupts it.
  *

@@ -39,6 +39,35 @@ kern_return_t varve_task_create(varve_task_t parent, const char *name, boolean_t
  */
 kern_return_t varve_task_terminate(varve_task_t task);
 
+typedef int (*varve_task_visitor_t)(void *context, const char *name);
+
+/*
+ * varve_task_list: shows the visitor the name of each task of a state, by name.
+ *
+ * state is a snapshot's name or a version in digits; NULL is the last commit. VARVE_NOT_FOUND, VARVE_IO. The visitor may
+ * call anything.
+ */
+int varve_task_list(varve_store_t store, const char *state, varve_task_visitor_t visitor, void *context);
+
+/*
+ * varve_task_clone: makes a task that begins as a task was in a state: the same regions at the same places of a window of
+ * its own, backed by copies. It is durable with the next commit.
+ *
+ * VARVE_NOT_FOUND, VARVE_NOT_RETAINED, VARVE_EXISTS, VARVE_INVALID (new_name), VARVE_LOCKED, VARVE_FULL, VARVE_IO.
+ */
+int varve_task_clone(
+    varve_store_t store, const char *name, const char *state, const char *new_name, varve_task_t *task);
+
+/*
+ * varve_task_map_state: maps a task as it was in a state, read-only: every region with the bytes that it had, *shift bytes
+ * above its own address: 0 where the task's window is free in this process.
+ *
+ * The bytes never change, and are there until varve_release(*mapped). VARVE_NOT_FOUND, VARVE_NOT_RETAINED,
+ * VARVE_DAMAGED, VARVE_FULL, VARVE_IO.
+ */
+int varve_task_map_state(
+    varve_store_t store, const char *name, const char *state, varve_state_t *mapped, int64_t *shift);
+
 /* varve_task_window: where the task's addresses lie. base and size are optional. KERN_INVALID_TASK. */
 kern_return_t varve_task_window(varve_task_t task, vm_address_t *base, vm_size_t *size);
 
