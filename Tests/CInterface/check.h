@@ -34,6 +34,8 @@ extern vm_address_t base;
 
 /* A path in the test's folder. */
 const char *path_of(const char *name);
+/* Makes and opens a second store, whose window is far from this one's. */
+varve_store_t second_store(const char *name);
 /* Closes the store and opens it again, with its task. */
 void reopen(void);
 

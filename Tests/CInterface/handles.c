@@ -61,15 +61,12 @@ TEST(stale_handles_find_nothing) {
 }
 
 TEST(a_closed_store) {
-    varve_store_t other = NULL;
+    varve_store_t other = second_store("closed.varve");
     varve_task_t orphan = NULL;
     varve_object_t object = NULL;
     varve_state_t state = NULL;
     const void *bytes = NULL;
     uint64_t size = 0;
-    const char *path = path_of("closed.varve");
-    OK(varve_store_create(path, 1 << 20, 0));
-    OK(varve_store_open(path, 0, &other));
     OK(varve_task_attach(other, "main", &orphan));
     OK(varve_object_create(other, "o", PAGE, 0, NULL, &object));
     OK(varve_write(other, "o", 0, "z", 1, NULL, NULL));

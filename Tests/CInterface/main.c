@@ -66,6 +66,14 @@ static void open_store(void) {
     OK(varve_task_window(task, &base, NULL));
 }
 
+varve_store_t second_store(const char *name) {
+    const uint64_t far = (uint64_t)1 << 44;
+    varve_store_t other = NULL;
+    OK(varve_store_create(path_of(name), 1 << 20, base < 3 * far ? base + far : base - far));
+    OK(varve_store_open(path_of(name), flags(), &other));
+    return other;
+}
+
 void reopen(void) {
     OK(varve_release(task));
     OK(varve_store_close(store));

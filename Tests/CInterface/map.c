@@ -164,10 +164,7 @@ TEST(what_is_no_object_is_refused) {
     vm_address_t address = 0;
     OK(varve_object_open(store, "o", &released));
     OK(varve_release(released));
-    varve_store_t other = NULL;
-    const char *path = path_of("other.varve");
-    OK(varve_store_create(path, 1 << 20, 0));
-    OK(varve_store_open(path, 0, &other));
+    varve_store_t other = second_store("other.varve");
     OK(varve_object_create(other, "o", PAGE, 0, NULL, &foreign));
     int local;
     varve_object_t none[] = {released, (varve_object_t)task, (varve_object_t)store, foreign, (varve_object_t)&local,

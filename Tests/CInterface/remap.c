@@ -58,11 +58,8 @@ TEST(what_remapping_refuses) {
     to = base - PAGE;
     EXPECT(KERN_INVALID_ADDRESS, varve_vm_remap(task, &to, PAGE, 0, 0, task, from, 0, &cur, &max, 1));
     CHECK(cur == 40 && max == 41 && to == base - PAGE);
-    varve_store_t other = NULL;
+    varve_store_t other = second_store("stranger.varve");
     varve_task_t stranger = NULL;
-    const char *path = path_of("stranger.varve");
-    OK(varve_store_create(path, 1 << 20, 0));
-    OK(varve_store_open(path, 0, &other));
     OK(varve_task_attach(other, "main", &stranger));
     EXPECT(KERN_INVALID_TASK, varve_vm_remap(task, &to, PAGE, 0, 1, stranger, from, 0, &cur, &max, 1));
     OK(varve_store_close(other));

@@ -202,10 +202,8 @@ TEST(objects_by_name) {
 TEST(readers_beside_the_writer) {
     varve_store_t reader = NULL, second = NULL;
     varve_task_t none = NULL;
-    const char *path = path_of("0.varve");
     char own[4096];
     varve_store_info_t info = {.size = sizeof info};
-    (void)path;
     OK(varve_store_info(store, &info));
     CHECK(info.writes && info.window_base == base && info.disk_bytes > 0);
     info.size = 8;
