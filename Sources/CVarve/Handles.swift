@@ -106,6 +106,7 @@ private struct NoObject: MemoryPort {
 func memoryEntry(_ handle: OpaquePointer?, for task: TaskHandle) throws(VMError) -> MemoryEntry? {
     guard let handle else { return nil }
     guard let found = find(handle, ObjectHandle.self), found.store === task.store, case .entry(let entry) = found.kind else {
+        try requireAlive(task.task)
         throw VMError(.invalidObject, "\(describe(UnsafeRawPointer(handle))) is no handle of a memory entry of this store")
     }
     return entry

@@ -79,15 +79,20 @@ public func varve_vm_remap(
     kernReturn { () throws(VMError) in
         let target = try CVarve.task(task)
         let place = try argument(address, "address", target.task)
-        let origin = try CVarve.task(source)
-        guard target.store === origin.store else {
-            throw VMError(.invalidTask, "task '\(origin.task.name)' is another store's than task '\(target.task.name)'")
-        }
+        let origin = try sourceTask(source, for: target)
         let made = try target.task.remap(
-            address: place.pointee, size: size, mask: mask, anywhere: anywhere != 0, source: origin.task,
+            address: place.pointee, size: size, mask: mask, anywhere: anywhere != 0, source: origin,
             sourceAddress: source_address, copy: copy != 0, inheritance: try CVarve.inheritance(inheritance, target.task))
         place.pointee = made.address
         cur?.pointee = made.current.rawValue
         max?.pointee = made.maximum.rawValue
     }
+}
+
+/// The task that memory is taken of. The one that it is mapped in comes first in the order of checks.
+private func sourceTask(_ handle: varve_task_t?, for target: TaskHandle) throws(VMError) -> VMTask {
+    if let origin = try? task(handle), origin.store === target.store { return origin.task }
+    try requireAlive(target.task)
+    let stranger = try task(handle)
+    throw VMError(.invalidTask, "task '\(stranger.task.name)' is another store's than task '\(target.task.name)'")
 }

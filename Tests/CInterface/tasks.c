@@ -78,6 +78,8 @@ TEST(a_terminated_task_says_so) {
     EXPECT(KERN_TERMINATED, varve_vm_protect(doomed, address, PAGE, 0, 9));
     EXPECT(KERN_TERMINATED, varve_vm_inherit(doomed, address, PAGE, 9));
     EXPECT(KERN_TERMINATED, varve_vm_remap(doomed, &address, PAGE, 0, 1, task, here, 0, NULL, NULL, 9));
+    EXPECT(KERN_TERMINATED, varve_vm_remap(doomed, &address, PAGE, 0, 1, NULL, here, 0, NULL, NULL, 1));
+    EXPECT(KERN_INVALID_TASK, varve_vm_remap(task, &address, PAGE, 0, 1, doomed, here, 0, NULL, NULL, 1));
     EXPECT(KERN_TERMINATED, varve_vm_region(doomed, &address, &size, 9, &info, &filled, NULL));
     EXPECT(KERN_TERMINATED, varve_vm_read(doomed, address, 0, &data, &size));
     EXPECT(KERN_TERMINATED, varve_vm_read_overwrite(doomed, address, 0, NULL, NULL));
@@ -88,6 +90,7 @@ TEST(a_terminated_task_says_so) {
     EXPECT(KERN_TERMINATED, varve_vm_wire(doomed, address, 0, 77));
     EXPECT(KERN_TERMINATED, varve_vm_map_page_query(doomed, address, &bits));
     EXPECT(KERN_TERMINATED, varve_make_memory_entry(doomed, &size, address, 9, &entry, NULL));
+    EXPECT(KERN_TERMINATED, varve_make_memory_entry(doomed, &size, address, VM_PROT_READ, &entry, object));
     EXPECT(KERN_TERMINATED, varve_task_create(doomed, "child", 1, &doomed));
     EXPECT(KERN_TERMINATED, varve_task_terminate(doomed));
     OK(varve_task_touch(doomed, address, PAGE));
