@@ -16,6 +16,7 @@ let package = Package(
     name: "varve",
     products: [
         .library(name: "Varve", targets: ["Varve"]),
+        .library(name: "CVarve", type: .dynamic, targets: ["CVarve"]),
         .executable(name: "varve", targets: ["varve"]),
     ],
     dependencies: [
@@ -40,6 +41,19 @@ let package = Package(
             dependencies: ["VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog"],
             swiftSettings: strict),
         .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"], swiftSettings: strict),
+        .systemLibrary(name: "CVarveHeader", path: "Sources/CVarve/include"),
+        .target(
+            name: "CVarve",
+            dependencies: ["Varve", "CVarveHeader"],
+            exclude: ["include", "exports.map", "varve.pc.in"],
+            swiftSettings: strict,
+            linkerSettings: [
+                .unsafeFlags(
+                    [
+                        "--version-script=\(Context.packageDirectory)/Sources/CVarve/exports.map", "-soname=libvarve.so.0", "-z",
+                        "nodelete",
+                    ].flatMap { ["-Xlinker", $0] })
+            ]),
         .target(
             name: "VarveCommands",
             dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -60,6 +74,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "CVarveTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],
             swiftSettings: strict),

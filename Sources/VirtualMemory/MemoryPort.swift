@@ -19,6 +19,9 @@ public struct MemoryRight: Sendable {
     let kind: Kind
     /// The accesses that a mapping may ever allow.
     public let rights: Protection
+
+    /// The right to no memory object: INVALID_OBJECT to whoever maps it. No object has the number 0.
+    public static let none = MemoryRight(kind: .object(ObjectID(0), name: ""), rights: .all)
 }
 
 /// An object with fewer rights than its owner has, to hand on: a mapping through it whose current or maximum protection

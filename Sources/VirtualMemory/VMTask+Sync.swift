@@ -37,7 +37,7 @@ extension VMTask {
             }
             try VMError.translating { () throws(StoreError) in try store.refill() }
         }
-        if flags.contains(.deactivate) { try advise(range, .dontNeed) }
+        if flags.contains(.deactivate) { try advise(range, .dontNeed, skipsHoles: true) }
     }
 
     /// Puts the last committed bytes back into a range.
@@ -91,10 +91,10 @@ extension VMTask {
         }
     }
 
-    private func advise(_ range: Range<UInt64>, _ behavior: MemoryBehavior) throws(VMError) {
+    private func advise(_ range: Range<UInt64>, _ behavior: MemoryBehavior, skipsHoles: Bool = false) throws(VMError) {
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
-            let entries = try checkedPieces(in: range) { _ in nil }
+            let entries = skipsHoles ? Array(map.pieces(in: range)) : try checkedPieces(in: range) { _ in nil }
             try VMError.translating { () throws(StoreError) in
                 for entry in entries {
                     guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
@@ -110,11 +110,11 @@ extension VMTask {
     ///   unwiring what is not wired; RESOURCE_SHORTAGE beyond what the host lets a process lock; MEMORY_ERROR where a page
     ///   can't be had; TERMINATED. Nothing has changed then.
     public func wire(address: UInt64, size: UInt64, access: Protection) throws(VMError) {
-        guard access.isWellFormed else {
-            throw VMError(.invalidArgument, "access \(access.rawValue) has bits outside read, write and execute")
-        }
         try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
+            guard access.isWellFormed else {
+                throw VMError(.invalidArgument, "access \(access.rawValue) has bits outside read, write and execute")
+            }
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
             var after = map
             let changes = try after.wire(range, access: access)

@@ -1,0 +1,61 @@
+internal import CVarveHeader
+internal import Glibc
+internal import Varve
+
+/// The numbers of the header and the names of both kinds of results.
+enum Codes {
+    static func number(_ code: StoreError.Code) -> Int32 { Int32(bitPattern: constant(code).rawValue) }
+
+    private static func constant(_ code: StoreError.Code) -> varve_code {
+        switch code {
+        case .noStore: VARVE_NO_STORE
+        case .storeExists: VARVE_STORE_EXISTS
+        case .locked: VARVE_LOCKED
+        case .damaged: VARVE_DAMAGED
+        case .newerFormat: VARVE_NEWER_FORMAT
+        case .mismatchedFiles: VARVE_MISMATCHED_FILES
+        case .notFound: VARVE_NOT_FOUND
+        case .exists: VARVE_EXISTS
+        case .invalid: VARVE_INVALID
+        case .notRetained: VARVE_NOT_RETAINED
+        case .full: VARVE_FULL
+        case .io: VARVE_IO
+        case .unknownOutcome: VARVE_UNKNOWN_OUTCOME
+        case .poisoned: VARVE_POISONED
+        case .readOnly: VARVE_READ_ONLY
+        case .addressTaken: VARVE_ADDRESS_TAKEN
+        case .unsupported: VARVE_UNSUPPORTED
+        case .busy: VARVE_BUSY
+        case .changedWhileRead: VARVE_CHANGED_WHILE_READ
+        case .wrongState: VARVE_WRONG_STATE
+        }
+    }
+
+    private static let all: [StoreError.Code] = [
+        .noStore, .storeExists, .locked, .damaged, .newerFormat, .mismatchedFiles, .notFound, .exists, .invalid, .notRetained,
+        .full, .io, .unknownOutcome, .poisoned, .readOnly, .addressTaken, .unsupported, .busy, .changedWhileRead, .wrongState,
+    ]
+
+    /// The names as C's strings, which live as long as the library.
+    private nonisolated(unsafe) static let names: [Int32: UnsafePointer<CChar>] = {
+        var names: [Int32: UnsafePointer<CChar>] = [:]
+        for code in all { names[number(code)] = permanent(code.rawValue) }
+        for number in Int32(0)..<64 {
+            let name = KernReturn(rawValue: number).description
+            if name != "KERN_RETURN(\(number))" { names[number] = permanent(name) }
+        }
+        return names
+    }()
+    private nonisolated(unsafe) static let unknown = permanent("UNKNOWN")
+    nonisolated(unsafe) static let version = permanent(VARVE_VERSION)
+
+    private static func permanent(_ text: String) -> UnsafePointer<CChar>? { UnsafePointer(strdup(text)) }
+
+    static func name(_ code: Int32) -> UnsafePointer<CChar>? { names[code] ?? unknown }
+}
+
+@c @implementation
+public func varve_code_name(_ code: Int32) -> UnsafePointer<CChar>! { Codes.name(code) }
+
+@c @implementation
+public func varve_version() -> UnsafePointer<CChar>! { Codes.version }

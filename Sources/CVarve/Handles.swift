@@ -1,0 +1,150 @@
+internal import Varve
+
+/// What a handle of a store names.
+final class StoreHandle: Sendable {
+    let store: Store
+    init(_ store: Store) { self.store = store }
+}
+
+/// What a handle of a task names.
+final class TaskHandle: Sendable {
+    let task: VMTask
+    let store: Store
+
+    init(_ task: VMTask, of store: Store) {
+        self.task = task
+        self.store = store
+    }
+}
+
+/// What a handle of something that vm_map takes names.
+final class ObjectHandle: Sendable {
+    enum Kind: Sendable {
+        case object(ObjectInfo)
+        case port(ObjectPort)
+        case entry(MemoryEntry)
+    }
+
+    let kind: Kind
+    let store: Store
+
+    init(_ kind: Kind, of store: Store) {
+        self.kind = kind
+        self.store = store
+    }
+
+    var port: any MemoryPort {
+        switch kind {
+        case .object(let object): object
+        case .port(let port): port
+        case .entry(let entry): entry
+        }
+    }
+}
+
+/// What a handle of a mapped state names: an object's or a task's, mapped while it lives.
+final class StateHandle: Sendable {
+    private let mapped: any HandleTable.Object
+    init(_ mapped: any HandleTable.Object) { self.mapped = mapped }
+}
+
+// MARK: Looking up
+
+private func describe(_ handle: UnsafeRawPointer?) -> String {
+    guard let handle else { return "NULL" }
+    return "0x" + String(UInt(bitPattern: handle), radix: 16)
+}
+
+private let advice = "Give one that was not released, in the process that made it"
+
+private func find<Wanted: AnyObject & Sendable>(_ handle: OpaquePointer?, _: Wanted.Type) -> Wanted? {
+    HandleTable.shared.object(handle.map { UnsafeRawPointer($0) }) as? Wanted
+}
+
+func store(_ handle: OpaquePointer?) throws(StoreError) -> Store {
+    if let found = find(handle, StoreHandle.self) { return found.store }
+    throw invalid(handle, "a store")
+}
+
+func object(_ handle: OpaquePointer?) throws(StoreError) -> ObjectHandle {
+    if let found = find(handle, ObjectHandle.self) { return found }
+    throw invalid(handle, "an object")
+}
+
+private func invalid(_ handle: OpaquePointer?, _ kind: String) -> StoreError {
+    if HandleTable.isOfForkedChild { return forked }
+    return StoreError(.invalid, "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of \(kind)", advice: advice)
+}
+
+private var forked: StoreError {
+    StoreError(
+        .wrongState, "a forked child has nothing of the stores that its parent opened",
+        advice: "Call from the parent, or open the store after the fork")
+}
+
+func task(_ handle: OpaquePointer?) throws(VMError) -> TaskHandle {
+    if let found = find(handle, TaskHandle.self) { return found }
+    throw VMError(
+        .invalidTask,
+        HandleTable.isOfForkedChild
+            ? "a forked child has none of its parent's tasks"
+            : "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of a task")
+}
+
+/// What vm_map maps: nil for the null object, `MemoryRight.none` for what `task`'s store has no object behind.
+func port(_ handle: OpaquePointer?, for task: TaskHandle) -> (any MemoryPort)? {
+    guard handle != nil else { return nil }
+    guard let found = find(handle, ObjectHandle.self), found.store === task.store else { return NoObject() }
+    return found.port
+}
+
+/// A handle that names no memory object of the store: vm_map says so when its turn comes.
+private struct NoObject: MemoryPort {
+    var right: MemoryRight { .none }
+}
+
+func memoryEntry(_ handle: OpaquePointer?, for task: TaskHandle) throws(VMError) -> MemoryEntry? {
+    guard let handle else { return nil }
+    guard let found = find(handle, ObjectHandle.self), found.store === task.store, case .entry(let entry) = found.kind else {
+        try requireAlive(task.task)
+        throw VMError(.invalidObject, "\(describe(UnsafeRawPointer(handle))) is no handle of a memory entry of this store")
+    }
+    return entry
+}
+
+// MARK: Giving out
+
+/// A forked child can't be given handles: said before anything is done for them.
+func requireNoFork() throws(StoreError) { if HandleTable.isOfForkedChild { throw forked } }
+
+func newHandle(_ object: any HandleTable.Object) throws(StoreError) -> OpaquePointer {
+    guard let handle = HandleTable.shared.add(object) else { throw forked }
+    return handle
+}
+
+/// For what a task made; a task's handle was found, so that this is no forked child.
+func newHandle(ofTask object: any HandleTable.Object) throws(VMError) -> OpaquePointer {
+    guard let handle = HandleTable.shared.add(object) else {
+        throw VMError(.invalidTask, "a forked child has none of its parent's tasks")
+    }
+    return handle
+}
+
+/// Ends a handle that varve_release may end: any but a store's.
+func release(_ handle: UnsafeRawPointer) throws(StoreError) {
+    guard !HandleTable.shared.remove(handle, where: { !($0 is StoreHandle) }) else { return }
+    if HandleTable.isOfForkedChild { throw forked }
+    if HandleTable.shared.object(handle) is StoreHandle {
+        throw StoreError(.invalid, "\(describe(handle)) is a store's handle", advice: "Call varve_store_close")
+    }
+    throw StoreError(.invalid, "\(describe(handle)) is no handle", advice: advice)
+}
+
+/// Ends a store's handle and answers what it named; one of several threads that close it gets it.
+func takeStore(_ handle: OpaquePointer?) throws(StoreError) -> Store {
+    let found = try store(handle)
+    guard let handle, HandleTable.shared.remove(UnsafeRawPointer(handle), where: { $0 is StoreHandle }) else {
+        throw invalid(handle, "a store")
+    }
+    return found
+}
