@@ -28,12 +28,14 @@ enum Codes {
         case .busy: VARVE_BUSY
         case .changedWhileRead: VARVE_CHANGED_WHILE_READ
         case .wrongState: VARVE_WRONG_STATE
+        case .notReturned: VARVE_NOT_RETURNED
         }
     }
 
     private static let all: [StoreError.Code] = [
         .noStore, .storeExists, .locked, .damaged, .newerFormat, .mismatchedFiles, .notFound, .exists, .invalid, .notRetained,
         .full, .io, .unknownOutcome, .poisoned, .readOnly, .addressTaken, .unsupported, .busy, .changedWhileRead, .wrongState,
+        .notReturned,
     ]
 
     /// The names as C's strings, which live as long as the library.

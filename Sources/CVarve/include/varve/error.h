@@ -53,7 +53,8 @@ enum varve_code {
     VARVE_UNSUPPORTED = 117,         /* the host lacks what is needed */
     VARVE_BUSY = 118,                /* in use in a way that excludes the call */
     VARVE_CHANGED_WHILE_READ = 119,  /* a file changed while it was read */
-    VARVE_WRONG_STATE = 120          /* not allowed in a forked child, or in this state */
+    VARVE_WRONG_STATE = 120,         /* not allowed in a forked child, or in this state */
+    VARVE_NOT_RETURNED = 121         /* the commit stands; a memory manager took no pages */
 };
 
 /* What went wrong in a call. Later versions of the library may append members. */
