@@ -51,7 +51,8 @@ extension SharedMemory {
             if SharedHugePages.areUsed { try? SystemCall.advise(placement.address, length, Int32(MADV_NOHUGEPAGE)) }
             if placement.arms {
                 try SystemCall.register(placement.address, length, mode: HM_REGISTER_WP)
-                placement.tracker = SharedAsyncTracker(address: placement.address, pages: live)
+                placement.tracker = SharedAsyncTracker(
+                    address: placement.address, pages: live, file: file, firstFilePage: firstFilePage)
             } else if placement.writable {
                 let table = try ProtectionTable(pages: placement.pages, standard: placement.standard)
                 table.set(placement.pages, bits)

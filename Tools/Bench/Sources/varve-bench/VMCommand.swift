@@ -77,7 +77,9 @@ struct VMCommand: ParsableCommand {
             try task.map(size: 4096, object: object, offset: UInt64(index % 256) * 4096, current: index % 2 == 0 ? .default : .read)
         }
         var vm = Times(), allocate = Times(), file = Times(), anonymous = Times()
-        let descriptor = memfd_create("bench", 0)
+        let name = "/dev/shm/varve-bench.\(getpid())"
+        let descriptor = open(name, O_RDWR | O_CREAT | O_EXCL, 0o600)
+        unlink(name)
         defer { close(descriptor) }
         ftruncate(descriptor, 1 << 20)
         for _ in 0..<(quick ? 2000 : 20_000) {
