@@ -60,6 +60,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "VarveCommandsTests", dependencies: ["VarveCommands", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],
+            swiftSettings: strict),
     ]
 )

@@ -33,7 +33,7 @@ extension SharedMemory {
                 try? SystemCall.reserve(address, pages.count << Page.shift)
                 throw error.at(address, pages)
             }
-            placements.append(placement)
+            placements[ObjectIdentifier(placement)] = placement
             MappingBudget.use(1)
             return SharedMapping(self, placement)
         }

@@ -4,7 +4,8 @@ internal import Synchronization
 /// Named places where tests make a process die or a system call fail; compiled into debug builds only.
 ///
 /// `VARVE_FAILPOINT=name:n` kills the process with SIGKILL at its n-th pass of `name`; `VARVE_FAILPOINT=*:n` at the
-/// n-th pass of any. In a process, `Failpoint.fail` makes the n-th system call from now return an error.
+/// n-th pass of any. In a process, `Failpoint.fail` makes the n-th system call from now return an error, and
+/// `Failpoint.observe` lets a test do something at each step.
 public enum Failpoint {
     #if DEBUG
         private static let kill: (name: String, count: Int)? = {
@@ -18,6 +19,8 @@ public enum Failpoint {
         private static let failErrno = Atomic<Int32>(0)
         private static let failForever = Atomic<Bool>(false)
         private static let calls = Atomic<Int>(0)
+        private static let isObserved = Atomic<Bool>(false)
+        private static let observer = Mutex<(@Sendable (String) -> Void)?>(nil)
     #endif
 
     /// Every step that `pass` names.
@@ -25,13 +28,14 @@ public enum Failpoint {
         "journal.written", "journal.flushed", "journal.published", "settle.begin", "settle.layer", "settle.committed",
         "settle.published", "lmdb.commit", "lmdb.committed", "merge.part", "merge.committed", "merge.dropped",
         "merge.forgotten", "reclaim.buried", "stage.committed", "recovery.synced", "recovery.rewrite", "recovery.rewritten",
-        "recovery.orphans", "close.settled", "close.marked",
+        "recovery.orphans", "checkpoint.written", "close.settled", "close.marked",
     ]
 
     /// A step of an operation that a crash may separate from the next.
     @inline(__always)
     static func pass(_ name: StaticString) {
         #if DEBUG
+            if isObserved.load(ordering: .relaxed), let observer = observer.withLock({ $0 }) { observer("\(name)") }
             guard let kill else { return }
             if kill.name == "*" || kill.name == "\(name)" {
                 if passes.add(1, ordering: .relaxed).newValue == kill.count { Glibc.kill(getpid(), SIGKILL) }
@@ -53,6 +57,12 @@ public enum Failpoint {
     }
 
     #if DEBUG
+        /// Calls `body` with the name of each step that is passed from now on, on the thread that passes it; nil ends it.
+        public static func observe(_ body: (@Sendable (String) -> Void)?) {
+            observer.withLock { $0 = body }
+            isObserved.store(body != nil, ordering: .relaxed)
+        }
+
         /// System calls since `fail` was last called.
         static var callsMade: Int { calls.load(ordering: .relaxed) }
 

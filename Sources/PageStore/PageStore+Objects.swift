@@ -27,6 +27,13 @@ extension PageStore {
         try state.withLock { (state) throws(StoreError) in try state.metadata.allObjects() }
     }
 
+    /// The states that `object` at `version` takes its pages from, itself first: copies of copies make a chain of them.
+    public func lineage(of object: ObjectID, at version: Version) throws(StoreError) -> [(object: ObjectID, version: Version)] {
+        try state.withLock { (state) throws(StoreError) in
+            try segments(object, at: version) { (id) throws(StoreError) in try state.metadata.lineage(of: id) }
+        }.map { ($0.object, $0.through) }
+    }
+
     /// Every snapshot, by version and name.
     public func snapshots() throws(StoreError) -> [SnapshotInfo] {
         try state.withLock { (state) throws(StoreError) in

@@ -28,6 +28,12 @@ extension PageStore {
     /// How long a deferred commit may stay unflushed, and how soon after a failure settling is tried again.
     private static let pause = 0.5
 
+    /// Somebody waits for room, or the journal still holds much.
+    private var hasMuchToSettle: Bool { state.withLock { $0.wantsSettling || isMuchToSettle($0) } }
+
+    /// More than a quarter of the ring: then the settler is woken, and goes on.
+    func isMuchToSettle(_ state: State) -> Bool { Int(state.head - state.tail) > ringBytes / 4 }
+
     fileprivate func settleInBackground() {
         while true {
             let work: (closing: Bool, settles: Bool, flushes: Bool)? = state.waitForWork(seconds: Self.pause) { state in
@@ -38,7 +44,8 @@ extension PageStore {
             guard work?.settles == true else { continue }
             state.withLock { $0.wantsSettling = false }
             do throws(StoreError) {
-                while try settleOnce() {}
+                // Not until nothing is left: chasing a committer would settle a few commits a transaction.
+                repeat {} while try settleOnce() && hasMuchToSettle
             } catch {
                 state.withLock { $0.settleFailure = error }
                 state.wake()
@@ -47,6 +54,7 @@ extension PageStore {
             }
             // What could not be merged stays as it is; `verify` names damage that it met.
             try? mergeWhereWorthwhile()
+            try? checkpointWhereWorthwhile()
         }
         state.withLock { $0.settlerEnded = true }
         state.wake()

@@ -13,7 +13,7 @@ extension Store.Memory {
         let source = mapped[id]
         let carried = carried[id]
         try VMError.translating { () throws(StoreError) in try source?.gather() }
-        let (view, base) = try VMError.translating { () throws(StoreError) in try committedState(of: id, store) }
+        let (view, base, differing) = try VMError.translating { () throws(StoreError) in try committedState(of: id, store) }
         guard let whole = source?.size ?? view?.size else {
             throw VMError(.invalidObject, "object \(id) is dead")
         }
@@ -37,6 +37,18 @@ extension Store.Memory {
                     copied.append(run.intersection(range))
                 }
             }
+            if let view {
+                for run in differing {
+                    var part = run.intersection(copy.livePages)
+                    while !part.isEmpty {
+                        let piece = PageRange(start: part.start, count: min(64, part.count))
+                        try view.read(piece, into: buffer)
+                        try target.store(piece, from: buffer)
+                        part = PageRange(start: piece.end, count: part.end - piece.end)
+                    }
+                    copied.append(run.intersection(copy.livePages))
+                }
+            }
             if let carried { try store(carried.runs) { carried.origin + $0.start * Page.size } }
             if let source {
                 try store(source.pending) { (piece) throws(StoreError) in
@@ -56,15 +68,23 @@ extension Store.Memory {
     }
 
     /// What a copy of an object begins with: a committed state of it, or of what it is itself an uncommitted copy of;
-    /// nothing where it is new memory.
+    /// nothing where it is new memory. Also the pages in which the state differs from the base.
     private func committedState(of id: ObjectID, _ store: Store) throws(StoreError)
-        -> (view: ObjectView?, base: MappedObject.CopyBase?)
+        -> (view: ObjectView?, base: MappedObject.CopyBase?, differing: [PageRange])
     {
-        if created.contains(id), let object = mapped[id] { return (object.pager.view, object.base) }
+        if created.contains(id), let object = mapped[id] { return (object.pager.view, object.base, []) }
         let version = store.pages.lastVersion
         let view = try store.pages.view(of: id, at: version)
-        return (view, MappedObject.CopyBase(source: id, version: version))
+        let chain = try store.pages.lineage(of: id, at: version)
+        guard chain.count > Self.longestChain, let first = chain.last else {
+            return (view, MappedObject.CopyBase(source: id, version: version), [])
+        }
+        let origin = try store.pages.view(of: first.object, at: first.version)
+        return (view, MappedObject.CopyBase(source: first.object, version: first.version), view.differences(from: origin))
     }
+
+    /// Copies of copies, each committed, before one is made of the first of them again.
+    private static let longestChain = 8
 }
 
 extension Store {

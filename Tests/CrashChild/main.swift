@@ -1,9 +1,9 @@
 // A process that works on a store until it is killed, for the crash tests.
 //
-//   varve-crash-child FOLDER SEED STEPS DESCRIPTOR
+//   varve-crash-child FOLDER SEED STEPS MIX DESCRIPTOR
 //
-// Makes the store's files in FOLDER, then performs the steps of SEED, and writes the version that each came to (8 bytes)
-// to DESCRIPTOR after it: "acknowledged".
+// Opens the store in FOLDER, performs the steps of SEED, writes the version that each came to (8 bytes) to DESCRIPTOR after
+// it ("acknowledged"), and closes the store. What is done between two versions depends on the model alone.
 import Glibc
 import PageStore
 import PageStoreModel
@@ -11,9 +11,9 @@ import TestSupport
 import VMTypes
 
 let arguments = CommandLine.arguments
-guard arguments.count == 5, let seed = UInt64(arguments[2]), let steps = Int(arguments[3]), let output = Int32(arguments[4]) else {
-    exit(64)
-}
+guard arguments.count == 6, let seed = UInt64(arguments[2]), let steps = Int(arguments[3]),
+    let mix = CrashSteps.Mix(rawValue: arguments[4]), let output = Int32(arguments[5])
+else { exit(64) }
 alarm(60)
 
 func acknowledge(_ version: Version) {
@@ -25,15 +25,19 @@ func acknowledge(_ version: Version) {
 
 do {
     let store = try PageStore.open(arguments[1])
-    var model = Model()
+    // The small objects of the steps are checkpointed too.
+    store.checkpointPolicy = .eager
+    var model = Model(of: store)
     let scratch = Scratch()
-    for step in CrashSteps.make(count: steps, seed: seed) {
+    for step in CrashSteps.make(count: steps, seed: seed, mix) {
         var planner = Planner(step)
         if let plan = planner.plan(step.kind, &model) {
             model.apply(plan, as: try scratch.commit(plan, to: store))
         } else {
             switch step.kind {
-            case .settle: try store.settle()
+            case .settle:
+                try store.settle()
+                try store.checkpointWhereWorthwhile()
             case .reclaim: try store.reclaim()
             case .flush: try store.flush()
             case .optimize: if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }

@@ -1,4 +1,5 @@
-internal import PageStore
+internal import Glibc
+public import PageStore
 public import VMTypes
 
 /// What a page holds: bytes that follow from a seed, up to `valid` of them, then zeros. Seed 0 is zeros throughout.
@@ -10,10 +11,11 @@ public struct PageContent: Hashable, Sendable {
 
     /// Writes the bytes to `p`.
     public func fill(_ p: UnsafeMutableRawPointer) {
-        p.initializeMemory(as: UInt8.self, repeating: UInt8(truncatingIfNeeded: seed), count: Page.size)
+        // Not `initializeMemory`, which fills byte by byte in debug builds.
+        memset(p, Int32(UInt8(truncatingIfNeeded: seed)), Page.size)
         p.storeBytes(of: seed, as: UInt64.self)
         p.storeBytes(of: seed, toByteOffset: Page.size - 8, as: UInt64.self)
-        if valid < Page.size { (p + valid).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - valid) }
+        if valid < Page.size { memset(p + valid, 0, Page.size - valid) }
     }
 }
 
@@ -67,6 +69,12 @@ public struct Model: Sendable {
     public var retention = 8
 
     public init() {}
+
+    /// The model of a store without objects.
+    public init(of empty: PageStore) {
+        last = empty.lastVersion
+        retention = Int(empty.retention.versions)
+    }
 
     /// The state at `version`, where the model still has it.
     public func state(at version: Version) -> State? { history.last { $0.version <= version }?.state }

@@ -43,7 +43,7 @@ public struct Mismatch: Error, CustomStringConvertible {
 
 /// Reads views and compares them with the model.
 public final class Checker {
-    private let bytes = UnsafeMutableRawPointer.allocate(byteCount: 64 * Page.size, alignment: Page.size)
+    private let bytes = UnsafeMutableRawPointer.allocate(byteCount: (Planner.maximumPages + 2) * Page.size, alignment: Page.size)
     private let expected = UnsafeMutableRawPointer.allocate(byteCount: Page.size, alignment: Page.size)
 
     public init() {}
@@ -53,13 +53,14 @@ public final class Checker {
         expected.deallocate()
     }
 
-    /// Throws where `view` is not `content`, from the first page to a few past the last.
+    /// Throws where `view` is not `content`, from the first page to two past the last.
     public func check(_ view: ObjectView, _ content: ModelObject, _ what: @autoclosure () -> String) throws {
         guard view.size == UInt64(content.size) else {
             throw Mismatch("\(what()): size \(view.size), not \(content.size)")
         }
-        try view.read(PageRange(start: 0, count: 62), into: bytes)
-        for page in 0..<62 {
+        let count = content.pageCount + 2
+        try view.read(PageRange(start: 0, count: count), into: bytes)
+        for page in 0..<count {
             content.content(page).fill(expected)
             guard compare(bytes + page * Page.size, expected) else {
                 let got = (bytes + page * Page.size).load(as: UInt64.self)

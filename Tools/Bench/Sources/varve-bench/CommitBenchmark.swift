@@ -1,13 +1,15 @@
 /// Runs the engines in interleaved rounds, so that what else the machine does hits them all alike.
 final class CommitBenchmark {
     private let plan: CommitPlan
+    private let choice: PageChoice
     private let volume: Volume
     private let report: any CommitReport
     private var engines: [EngineProcess] = []
     private(set) var failures = 0
 
-    init(plan: CommitPlan, volume: Volume, report: any CommitReport) {
+    init(plan: CommitPlan, choice: PageChoice, volume: Volume, report: any CommitReport) {
         self.plan = plan
+        self.choice = choice
         self.volume = volume
         self.report = report
     }
@@ -77,7 +79,7 @@ final class CommitBenchmark {
     ) -> Bool {
         do {
             let before = volume.deviceBytesWritten()
-            let batch = try engine.run(pages: pages, commits: commits)
+            let batch = try engine.run(pages: pages, commits: commits, choice: choice)
             let after = volume.deviceBytesWritten()
             sample.add(batch, deviceBytes: before.flatMap { before in after.map { $0 - before } })
             return true

@@ -21,6 +21,9 @@ struct CommitCommand: ParsableCommand {
     @Option(help: "The numbers of pages a commit changes, separated by commas.")
     var onlyK: String?
 
+    @Option(help: "Which pages a commit stores to: \(PageChoice.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var choice = PageChoice.uniform
+
     @Option(help: "The seed of the pages' choice and contents.")
     var seed: UInt64 = 1
 
@@ -39,10 +42,10 @@ struct CommitCommand: ParsableCommand {
         let workspace = try Workspace(under: parent)
         defer { workspace.close() }
         let report: any CommitReport = json ? JSONReport() : TableReport()
-        let benchmark = CommitBenchmark(plan: plan, volume: volume, report: report)
+        let benchmark = CommitBenchmark(plan: plan, choice: choice, volume: volume, report: report)
         let machine = Machine(volume: volume)
         warn(ifBusy: machine)
-        report.begin(machine: machine, objectBytes: plan.objectBytes)
+        report.begin(machine: machine, objectBytes: plan.objectBytes, choice: choice)
         benchmark.prepare(launches, in: workspace, seed: seed)
         sync()
         for pages in pageCounts { benchmark.measure(pages: pages) }

@@ -42,11 +42,11 @@ final class EngineProcess {
         kill(child.pid, SIGSTOP)
     }
 
-    /// Has the engine do `commits` commits of `pages` pages each.
-    func run(pages: Int, commits: Int) throws -> Batch {
+    /// Has the engine do `commits` commits of `pages` pages each, chosen so.
+    func run(pages: Int, commits: Int, choice: PageChoice) throws -> Batch {
         kill(child.pid, SIGCONT)
         defer { kill(child.pid, SIGSTOP) }
-        try send("run \(pages) \(commits)\n")
+        try send("run \(pages) \(commits) \(choice.rawValue)\n")
         let answer = try nextLine()
         guard let batch = try? JSONDecoder().decode(Batch.self, from: answer), batch.latencies.count == commits else {
             throw unexpected(answer)

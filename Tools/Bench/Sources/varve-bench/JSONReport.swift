@@ -5,6 +5,7 @@ struct JSONReport: CommitReport {
     private struct Head: Encodable {
         let machine: Machine
         let objectBytes: Int
+        let choice: String
     }
 
     private struct Row: Encodable {
@@ -19,8 +20,8 @@ struct JSONReport: CommitReport {
         let ratioToPwrite: Double?
     }
 
-    func begin(machine: Machine, objectBytes: Int) {
-        line(Head(machine: machine, objectBytes: objectBytes))
+    func begin(machine: Machine, objectBytes: Int, choice: PageChoice) {
+        line(Head(machine: machine, objectBytes: objectBytes, choice: choice.rawValue))
     }
 
     func progress(_ text: String) {

@@ -2,11 +2,11 @@ import Foundation
 
 /// A table for each number of pages.
 struct TableReport: CommitReport {
-    func begin(machine: Machine, objectBytes: Int) {
+    func begin(machine: Machine, objectBytes: Int, choice: PageChoice) {
         print(
             """
             Linux \(machine.kernel), \(machine.processors) processors, \(machine.fileSystem) on \(machine.source), \
-            \(machine.date), object of \(objectBytes >> 20) MiB
+            \(machine.date), object of \(objectBytes >> 20) MiB, pages chosen: \(choice.rawValue)
             ratio: median over that of \(EngineCatalog.reference); KiB a commit: written by the device
             """)
     }

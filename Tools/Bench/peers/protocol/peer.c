@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,12 +31,48 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/// Floyd's choice of `count` distinct pages, uniform over the object, in ascending order.
-static void choose_pages(uint32_t *page, uint32_t count, uint32_t pages, uint8_t *taken) {
+/// Draws one page out of `pages`.
+typedef uint32_t draw(uint32_t pages);
+
+static double random_unit(void) { return (double)(next_random() >> 11) * 0x1p-53; }
+
+/// Nine in ten from one contiguous 64th of the object, the rest from all of it.
+static uint32_t draw_hot(uint32_t pages) {
+    uint32_t hot = pages / 64 ? pages / 64 : 1;
+    return (uint32_t)(next_random() % (next_random() % 10 ? hot : pages));
+}
+
+/// Zipf's law with exponent 0.99 over the pages, the frequent ones scattered (Gray et al., SIGMOD 1994).
+static uint32_t draw_zipf(uint32_t pages) {
+    const double theta = 0.99;
+    static uint32_t known_pages;
+    static double zeta, eta;
+    if (known_pages != pages) {
+        zeta = 0;
+        for (uint32_t i = 1; i <= pages; i++) zeta += pow(i, -theta);
+        eta = (1 - pow(2.0 / pages, 1 - theta)) / (1 - (1 + pow(0.5, theta)) / zeta);
+        known_pages = pages;
+    }
+    double u = random_unit(), rank;
+    if (u * zeta < 1) rank = 0;
+    else if (u * zeta < 1 + pow(0.5, theta)) rank = 1;
+    else rank = pages * pow(eta * u - eta + 1, 1 / (1 - theta));
+    uint64_t whole = rank < pages ? (uint64_t)rank : pages - 1;
+    // A multiplier that has no divisor in common with the number of pages permutes them; this one is a prime.
+    return (uint32_t)(whole * 2654435761u % pages);
+}
+
+/// `count` distinct pages by repeated drawing; Floyd's choice, uniform over the object, where `draw` is NULL.
+static void choose_pages(uint32_t *page, uint32_t count, uint32_t pages, uint8_t *taken, draw *draw) {
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t last = pages - count + i;
-        uint32_t candidate = (uint32_t)(next_random() % ((uint64_t)last + 1));
-        if (taken[candidate]) candidate = last;
+        uint32_t last = pages - count + i, candidate;
+        if (draw) {
+            do candidate = draw(pages);
+            while (taken[candidate]);
+        } else {
+            candidate = (uint32_t)(next_random() % ((uint64_t)last + 1));
+            if (taken[candidate]) candidate = last;
+        }
         taken[candidate] = 1;
         page[i] = candidate;
     }
@@ -61,7 +98,8 @@ static uint64_t nanoseconds(void) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static void run(const struct peer_engine *engine, uint32_t count, uint32_t commits, uint32_t pages, uint8_t *taken) {
+static void run(
+    const struct peer_engine *engine, uint32_t count, uint32_t commits, uint32_t pages, uint8_t *taken, draw *draw) {
     uint32_t *page = malloc(count * sizeof *page);
     uint64_t *latency = malloc(commits * sizeof *latency);
     if (!page || !latency) peer_fail("malloc", 0);
@@ -69,7 +107,7 @@ static void run(const struct peer_engine *engine, uint32_t count, uint32_t commi
 
     uint64_t written = bytes_written();
     for (uint32_t i = 0; i < commits; i++) {
-        choose_pages(page, count, pages, taken);
+        choose_pages(page, count, pages, taken, draw);
         peer_fill(content, (size_t)count * PEER_PAGE_BYTES);
         uint64_t start = nanoseconds();
         engine->commit(engine->context, page, content, count);
@@ -99,9 +137,14 @@ int peer_main(const struct peer_engine *engine, const char *dir, uint64_t object
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && strcmp(line, "quit\n") != 0) {
         uint32_t count, commits;
-        if (sscanf(line, "run %" SCNu32 " %" SCNu32, &count, &commits) != 2 || !count || count > pages || !commits)
+        char choice[16] = "uniform";
+        if (sscanf(line, "run %" SCNu32 " %" SCNu32 " %15s", &count, &commits, choice) < 2 || !count || count > pages || !commits)
             peer_fail_message("not understood", line);
-        run(engine, count, commits, pages, taken);
+        draw *draw = NULL;
+        if (!strcmp(choice, "zipf")) draw = draw_zipf;
+        else if (!strcmp(choice, "hot")) draw = draw_hot;
+        else if (strcmp(choice, "uniform")) peer_fail_message("not understood", line);
+        run(engine, count, commits, pages, taken, draw);
         fflush(stdout);
     }
     engine->finish(engine->context);
