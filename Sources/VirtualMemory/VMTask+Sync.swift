@@ -35,7 +35,12 @@ extension VMTask {
                 try drop(range, memory)
             }
         }
-        if flags.contains(.deactivate) { try advise(range, .dontNeed) }
+        if flags.contains(.deactivate) {
+            try store.withMemory { (memory) throws(VMError) in
+                try checkAttached(memory)
+                try advise(map.pieces(in: range), .dontNeed, memory)
+            }
+        }
     }
 
     /// Puts the last committed bytes back into a range.
@@ -59,7 +64,8 @@ extension VMTask {
     /// byte. `free` and `zero` fill the range with zeros.
     ///
     /// - Throws: INVALID_ADDRESS at a hole; PROTECTION_FAILURE for a filling where a region may not be written;
-    ///   INVALID_ARGUMENT where the range wraps; TERMINATED.
+    ///   MEMORY_ERROR for one beyond an object's end; INVALID_ARGUMENT where the range wraps; TERMINATED. Nothing has changed
+    ///   then.
     public func setBehavior(address: UInt64, size: UInt64, _ behavior: MemoryBehavior) throws(VMError) {
         let range: Range<UInt64>? = try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
@@ -69,14 +75,21 @@ extension VMTask {
         switch behavior {
         case .free, .zero:
             // Whole pages: the range was rounded outward as for every behaviour.
-            let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: min(range.count, 1 << 20), alignment: Page.size)
+            let zeros = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(min(range.upperBound - range.lowerBound, 1 << 20)), alignment: Page.size)
             defer { zeros.deallocate() }
             zeros.initializeMemory(as: UInt8.self, repeating: 0)
             try store.withMemory { (memory) throws(VMError) in
                 try checkAttached(memory)
-                _ = try checkedPieces(in: range) { entry in
+                let entries = try checkedPieces(in: range) { entry in
                     entry.current.contains(.write)
                         ? nil : VMError(.protectionFailure, "\(hexadecimal(entry.range)) is \(entry.current): it can't be filled")
+                }
+                for entry in entries {
+                    guard let id = entry.backing.object, let object = memory.mapped[id] else { continue }
+                    guard entry.pages.end <= object.livePages.end else {
+                        throw VMError(.memoryError, "\(hexadecimal(entry.range)) reaches beyond the end of object \(id)")
+                    }
                 }
             }
             var next = range.lowerBound
@@ -85,19 +98,19 @@ extension VMTask {
                 try write(address: next, UnsafeRawBufferPointer(rebasing: zeros[..<count]))
                 next += UInt64(count)
             }
-        default: try advise(range, behavior)
+        default:
+            try store.withMemory { (memory) throws(VMError) in
+                try checkAttached(memory)
+                try advise(try checkedPieces(in: range) { _ in nil }, behavior, memory)
+            }
         }
     }
 
-    private func advise(_ range: Range<UInt64>, _ behavior: MemoryBehavior) throws(VMError) {
-        try store.withMemory { (memory) throws(VMError) in
-            try checkAttached(memory)
-            let entries = try checkedPieces(in: range) { _ in nil }
-            try VMError.translating { () throws(StoreError) in
-                for entry in entries {
-                    guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
-                    try Population.advise(address: entry.start, byteCount: entry.range.count, behavior)
-                }
+    private func advise(_ entries: [MapEntry], _ behavior: MemoryBehavior, _ memory: Store.Memory) throws(VMError) {
+        try VMError.translating { () throws(StoreError) in
+            for entry in entries {
+                guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
+                try Population.advise(address: entry.start, byteCount: entry.range.count, behavior)
             }
         }
     }
@@ -108,11 +121,11 @@ extension VMTask {
     ///   unwiring what is not wired; RESOURCE_SHORTAGE beyond what the host lets a process lock; MEMORY_ERROR where a page
     ///   can't be had; TERMINATED. Nothing has changed then.
     public func wire(address: UInt64, size: UInt64, access: Protection) throws(VMError) {
-        guard access.isWellFormed else {
-            throw VMError(.invalidArgument, "access \(access.rawValue) has bits outside read, write and execute")
-        }
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
+            guard access.isWellFormed else {
+                throw VMError(.invalidArgument, "access \(access.rawValue) has bits outside read, write and execute")
+            }
             guard let range = try AddressMap.outward(address: address, size: size) else { return }
             var after = map
             let changes = try after.wire(range, access: access)
@@ -127,8 +140,7 @@ extension VMTask {
                 throw error
             }
             map = after
-            // Pinning is no part of what a commit makes durable: undoing the map leaves it.
-            _ = try? committedMap.wire(range, access: access)
+            wasWired = true
         }
     }
 
