@@ -78,6 +78,8 @@ struct VMModel {
     /// Entries that are let go of, and that the next commit hears of.
     var released: [Entry] = []
     var snapshots: [String: [String: [UInt8]]] = [:]
+    /// Objects that this process deleted.
+    var deletions = 0
     private(set) var numbers = 0
 
     init(firstWindow: UInt64) { self.firstWindow = firstWindow }
@@ -162,6 +164,7 @@ struct VMModel {
 
     /// The process ends, whatever way.
     mutating func close() {
+        deletions = 0
         attached = []
         entries = [:]
         released = []

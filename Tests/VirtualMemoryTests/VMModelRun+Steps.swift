@@ -149,7 +149,7 @@ extension VMModelRun {
             source = .object(key, rights: [Protection.all, .all, .all, .default, .read].randomElement(using: &random)!)
         } else if choice < 10, let number = model.entries.keys.sorted().randomElement(using: &random) {
             source = .entry(number)
-        } else if choice == 10, !dead.isEmpty {
+        } else if choice == 10, model.deletions > 0 {
             source = .dead
         }
         var result: UInt64?
@@ -309,6 +309,7 @@ extension VMModelRun {
             model.commit()
             let name = model.committed.objects[key]!.name!
             model.set(nil, at: key)
+            model.deletions += 1
             try call("commit and delete \(name)", { _ in }) { store in
                 try store.commit()
                 self.dead.append(try store.object(named: name))

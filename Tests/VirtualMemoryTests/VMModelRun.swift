@@ -43,7 +43,10 @@ final class VMModelRun {
         tasks = [:]
         entries = [:]
         terminated = []
+        dead = []
         model.close()
+        // Numbers that no commit used are used again.
+        identifiers = identifiers.filter { model.committed.objects[$0.key] != nil }
     }
 
     /// Makes a call on the model and on the store, and compares the codes.

@@ -85,11 +85,63 @@ import Varve
             return run(seed: seed, steps: 2000, options, calls: &calls)
         }
         let wanted = environment["VARVE_MODEL_CALLS"].flatMap { Int($0) }.map { $0 / everyMode.count }
-            ?? Budget.of(quick: 600, default: 2500, full: 12_000)
+            ?? Budget.of(quick: 600, default: 2000, full: 7000)
         while calls < wanted {
             let seed = UInt64.random(in: 0...UInt64.max)
             if environment["VARVE_MODEL_CALLS"] != nil { FileHandle.standardError.write(Data("VARVE_MODEL_SEED=\(seed)\n".utf8)) }
             run(seed: seed, steps: Int.random(in: 50...600), options, calls: &calls)
         }
     }
+
+    /// Processes that are killed after random calls, one after the other on one store: what was committed is there, whole.
+    @Test func killedProcessesLeaveTheLastCommit() async throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        let path = folder.path + "/killed"
+        try Store.create(path, options: .init(ringBytes: 1 << 20, windowBase: Self.windows))
+        var ends: [Int] = []
+        for _ in 0..<Budget.of(quick: 3, default: 6, full: 20) {
+            let done = ends.last ?? 0
+            let count = Int.random(in: 10...120), earlier = ends
+            await #expect(processExitsWith: .signal(SIGKILL), "seed \(seed), killed at \(ends + [done + count])") {
+                [path = path as String, seed = seed as UInt64, earlier = earlier as [Int], count = count as Int] in
+                quietEnd()
+                let run = try replayed(seed, earlier)
+                try run.open(path)
+                for index in (earlier.last ?? 0)..<(earlier.last ?? 0) + count { try run.step(stepNumber(seed, index), path: path) }
+                kill(getpid(), SIGKILL)
+            }
+            ends.append(done + count)
+            let run = try replayed(seed, ends)
+            do {
+                try run.open(path)
+                for name in run.model.working.tasks.keys.sorted() { try run.attach(name) }
+                try run.check()
+                try run.checkCommitted()
+                try run.close()
+            } catch {
+                Issue.record("seed \(seed), killed at \(ends): \(error)")
+                try? run.store?.close()
+                return
+            }
+        }
+    }
+}
+
+private func stepNumber(_ seed: UInt64, _ index: Int) -> UInt64 {
+    var random = SeededGenerator(seed: seed &+ UInt64(index))
+    return random.next()
+}
+
+/// The model after steps that ended, `ends[0]`, `ends[1]`, … steps after the first, with a kill.
+private func replayed(_ seed: UInt64, _ ends: [Int]) throws -> VMModelRun {
+    let run = VMModelRun(firstWindow: StoreFixture.modelWindowBase, options: .init())
+    var index = 0
+    for end in ends {
+        while index < end {
+            try run.step(stepNumber(seed, index), path: "")
+            index += 1
+        }
+        run.forget()
+    }
+    return run
 }
