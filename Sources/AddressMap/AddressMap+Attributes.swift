@@ -75,6 +75,21 @@ extension AddressMap {
         return rewrite(range) { $0.wiredCount += step }
     }
 
+    /// Makes every wired count 0. O(n).
+    public mutating func forgetWiring() {
+        for entry in entries where entry.wiredCount > 0 { _ = rewrite(entry.range) { $0.wiredCount = 0 } }
+    }
+
+    /// Takes the wired counts of `other` where it has the same backing at the same addresses; all others become 0. O(n).
+    public mutating func takeWiring(of other: AddressMap) {
+        forgetWiring()
+        for wired in other.entries where wired.wiredCount > 0 {
+            for piece in pieces(in: wired.range) where piece.backing == wired.backing.advanced(by: piece.start - wired.start) {
+                _ = rewrite(piece.range) { $0.wiredCount = wired.wiredCount }
+            }
+        }
+    }
+
     /// Checks every entry of `range` in address order; a hole is INVALID_ADDRESS.
     private func check(
         _ range: Range<UInt64>, _ body: (MapEntry) throws(VMError) -> Void

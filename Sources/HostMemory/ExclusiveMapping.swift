@@ -47,7 +47,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
     ) throws(StoreError) {
         try Userfault.refuseInForkedChild()
         guard address % UInt64(Page.size) == 0, address != 0, pages.count > 0, pages.start >= 0,
-            pages.count < 1 << 35, pages.start < 1 << 50, address < 1 << 47
+            pages.count < 1 << 35, pages.start < 1 << 52, address < 1 << 47
         else { throw StoreError(.invalid, "\(pages.text) can't be mapped at \(hexadecimal(address))") }
         try HostCapabilities.current.check(writable ? tracking : nil, demandFill)
 

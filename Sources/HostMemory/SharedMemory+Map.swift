@@ -17,7 +17,7 @@ extension SharedMemory {
         at address: UInt64, pages: PageRange, protection: Protection, writable: Bool
     ) throws(StoreError) -> SharedMapping {
         guard address % UInt64(Page.size) == 0, address != 0, address < 1 << 47, pages.count > 0, pages.start >= 0,
-            pages.count < 1 << 35, pages.start < 1 << 50
+            pages.count < 1 << 35, pages.start <= 1 << 52
         else { throw StoreError(.invalid, "\(pages.text) can't be mapped at \(hexadecimal(address))") }
         let bits = try protection.checkedBits(writable: writable, at: address)
         return try locked { () throws(StoreError) in

@@ -18,7 +18,7 @@ extension Store.Memory {
         guard let whole = source?.size ?? view?.size else {
             throw VMError(.invalidObject, "object \(id) is dead")
         }
-        let size = min(whole, UInt64(pages.end) << UInt64(Page.shift))
+        let size = pages.end < Page.count(forBytes: Int(whole)) ? UInt64(pages.end) << UInt64(Page.shift) : whole
         let pager = StorePager(view: view, size: size, fileDescriptor: store.pages.pageFileDescriptor)
         let copy = try fresh(size: size, pager: pager, base: base, store)
         let range = pages.intersection(copy.livePages)

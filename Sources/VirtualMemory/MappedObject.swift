@@ -89,7 +89,7 @@ final class MappedObject {
     var origin: UnsafeRawPointer {
         switch home {
         case .exclusive(let mapping):
-            UnsafeRawPointer(bitPattern: UInt(mapping.address) &- UInt(mapping.pages.start * Page.size))!
+            UnsafeRawPointer(bitPattern: UInt(mapping.address) &- UInt(mapping.pages.start) &* UInt(Page.size))!
         case .shared(let shared): UnsafeRawPointer(shared.pointer(toPage: 0))
         }
     }
@@ -159,12 +159,14 @@ final class MappedObject {
 
     // MARK: Mappings of shared memory
 
+    /// The page of memory that shows the object's first byte. Memory has a page at least; that of an object without bytes
+    /// lies beyond its end.
+    var pageOfOffset0: Int { size == 0 ? 1 : 0 }
+
     /// Shows pages of shared memory at a range of addresses, in place of what was there.
     func map(_ range: Range<UInt64>, offset: UInt64, _ protection: Protection) throws(StoreError) {
         guard case .shared(let shared) = home else { return }
-        // Memory has a page at least; that of an object without bytes lies beyond its end.
-        let first = Int(offset) >> Page.shift + (size == 0 ? 1 : 0)
-        let pages = PageRange(start: first, count: range.count >> Page.shift)
+        let pages = PageRange(start: Int(offset >> UInt64(Page.shift)) + pageOfOffset0, count: range.count >> Page.shift)
         let mapping = try shared.map(at: range.lowerBound, pages: pages, protection: protection, writable: true)
         mappings.insert(mapping, at: firstMapping(endingAfter: range.lowerBound))
     }

@@ -32,7 +32,7 @@ public final class MappedTask: Sendable {
                     if store.checksOnMap, views[id] == nil { try store.checkAll(view) }
                     let mapping = try ExclusiveMapping(
                         address: entry.start &+ UInt64(bitPattern: shift),
-                        pages: PageRange(start: Int(entry.offset) >> Page.shift, count: Int(entry.end - entry.start) >> Page.shift),
+                        pages: PageRange(start: Int(entry.offset >> UInt64(Page.shift)), count: Int(entry.end - entry.start) >> Page.shift),
                         provider: StorePager(view: view, size: view.size, fileDescriptor: view.fileDescriptor), writable: false,
                         demandFill: store.demandFill)
                     // What was mapped from a view that is no longer current may not be pinned: then once more.

@@ -105,9 +105,13 @@ extension VMTask {
         _ range: Range<UInt64>, _ permission: Protection, _ kind: MemoryEntry.Kind, _ memory: inout Store.Memory
     ) throws(VMError) -> [MemoryEntry.Piece] {
         if kind == .fresh {
-            let object = try memory.fresh(size: UInt64(range.count), store)
+            let length = range.upperBound - range.lowerBound
+            guard length <= Store.maximumObjectSize else {
+                throw VMError(.resourceShortage, "\(length) bytes are more than an object's \(Store.maximumObjectSize)")
+            }
+            let object = try memory.fresh(size: length, store)
             memory.adopt(object)
-            return [MemoryEntry.Piece(object: object.id, offset: 0, length: UInt64(range.count))]
+            return [MemoryEntry.Piece(object: object.id, offset: 0, length: length)]
         }
         let entries = try checkedPieces(in: range) { entry in
             permission.isSubset(of: entry.maximum)
@@ -120,7 +124,7 @@ extension VMTask {
             guard let id = entry.backing.object else { continue }
             var object = id
             if kind == .copy {
-                let pages = PageRange(start: Int(entry.backing.offset) >> Page.shift, count: entry.range.count >> Page.shift)
+                let pages = PageRange(start: Int(entry.backing.offset >> UInt64(Page.shift)), count: entry.range.count >> Page.shift)
                 let copy = try memory.copy(of: id, pages, store)
                 made.append(copy)
                 object = copy.id

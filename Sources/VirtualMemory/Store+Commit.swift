@@ -157,7 +157,13 @@ extension Store {
             for id in memory.created { memory.mapped[id] = nil }
             memory.created = []
             memory.deleted = []
+            // A terminated task is there again, under a name that only one can have.
+            for task in memory.tasks.values where !task.isSaved && memory.terminated.values.contains(task.name) {
+                memory.tasks[task.id] = nil
+                task.window.release()
+            }
             memory.terminated = [:]
+            memory.shownBySavedTasks = nil
             for task in memory.tasks.values { try task.revertMap(&memory) }
             for object in memory.mapped.values where object.isWritable {
                 try object.gather()

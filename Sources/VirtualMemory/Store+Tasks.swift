@@ -163,14 +163,19 @@ extension Store {
         return changes
     }
 
-    /// The first window above all windows of the store's tasks.
+    /// The first window above all windows of the store's tasks; where none is left, the first between them.
     private func newWindowBase(_ memory: Memory) throws(StoreError) -> UInt64 {
+        var taken: [Range<UInt64>] = []
+        for task in try savedTasks({ () throws(StoreError) in try catalog.tasks() }) { taken.append(task.base..<task.base + task.size) }
+        for task in memory.tasks.values { taken.append(task.windowBase..<task.windowBase + task.windowSize) }
+        let above = taken.reduce(pages.windowBase) { max($0, $1.upperBound) }
+        if above < 0x7000_0000_0000 { return above }
+        // Tasks that are no more left gaps.
         var base = pages.windowBase
-        for task in try savedTasks({ () throws(StoreError) in try catalog.tasks() }) { base = max(base, task.base + task.size) }
-        for task in memory.tasks.values { base = max(base, task.windowBase + task.windowSize) }
-        guard base < 0x7000_0000_0000 else {
-            throw StoreError(.full, "the store's tasks have used up the addresses for their windows", path: path)
+        for window in taken.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if base + Self.windowSize <= window.lowerBound { return base }
+            base = max(base, window.upperBound)
         }
-        return base
+        throw StoreError(.full, "the store's tasks have used up the addresses for their windows", path: path)
     }
 }

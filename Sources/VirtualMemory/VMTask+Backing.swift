@@ -86,7 +86,7 @@ extension VMTask {
             let object = try VMError.translating { () throws(StoreError) in
                 let mapping = try ExclusiveMapping(
                     address: placement.range.lowerBound,
-                    pages: PageRange(start: Int(placement.offset) >> Page.shift, count: placement.range.count >> Page.shift),
+                    pages: PageRange(start: Int(placement.offset >> UInt64(Page.shift)), count: placement.range.count >> Page.shift),
                     provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill)
                 return MappedObject(id: placement.object, home: .exclusive(mapping), pager: pager, size: view.size)
             }
@@ -200,7 +200,10 @@ extension VMTask {
                 error.code == .resourceShortage ? .full : .io, "a region could not be mapped again: \(error.message)",
                 advice: "Abandon again, or reopen the store", path: store.path)
         }
+        let before = map
         map = committedMap
+        // What stayed mapped is still pinned; what was mapped again is not.
+        if wasWired { map.takeWiring(of: before) }
         changed = nil
     }
 

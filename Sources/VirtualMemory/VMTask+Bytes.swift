@@ -56,9 +56,31 @@ extension VMTask {
         try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard try checked(source, size, .read, &memory), try checked(destination, size, .write, &memory) else { return }
-            memmove(pointer(destination), pointer(source), Int(size))
+            if showsTwice(source, destination, size) {
+                // The same memory at other addresses: a move does not see what overlaps.
+                let bytes = UnsafeMutableRawPointer.allocate(byteCount: Int(size), alignment: Page.size)
+                defer { bytes.deallocate() }
+                memcpy(bytes, pointer(source), Int(size))
+                memcpy(pointer(destination), bytes, Int(size))
+            } else {
+                memmove(pointer(destination), pointer(source), Int(size))
+            }
         }
         touch(address: destination, size: size)
+    }
+
+    /// Whether two ranges that are mapped show an object's memory that both have, at other addresses.
+    private func showsTwice(_ source: UInt64, _ destination: UInt64, _ size: UInt64) -> Bool {
+        func shown(_ address: UInt64) -> [MapEntry] {
+            map.pieces(in: Page.trunc(address)..<(Page.round(address + size) ?? map.bounds.upperBound))
+        }
+        let to = shown(destination)
+        return shown(source).contains { piece in
+            to.contains { other in
+                piece.backing.object == other.backing.object && piece.start &- piece.backing.offset != other.start &- other.backing.offset
+                    && piece.backing.offset < other.backing.offset + other.length && other.backing.offset < piece.backing.offset + piece.length
+            }
+        }
     }
 
     private func check(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) {

@@ -110,7 +110,8 @@ extension VMTask {
                 copies.append(source)
                 continue
             }
-            let pages = PageRange(start: Int(source.offset) >> Page.shift, count: Int(source.length) >> Page.shift)
+            let pages = PageRange(
+                start: Int(source.offset >> UInt64(Page.shift)), count: Int(source.length >> UInt64(Page.shift)))
             let copy = try memory.copy(of: id, pages, store)
             copies.append(
                 MapSource(object: .fresh(copy), offset: source.offset, length: source.length, attributes: source.attributes))

@@ -1,5 +1,6 @@
 internal import AddressMap
 internal import HostMemory
+internal import PageStore
 public import VMTypes
 
 extension VMTask {
@@ -22,7 +23,7 @@ extension VMTask {
             info.residentPages = residence.resident
             info.swappedPages = residence.swapped
             info.dirtyPages = try VMError.translating { () throws(StoreError) in try object.dirtyPages(in: pages) }
-            info.isShared = object.handles > 0 || object.isShared(outside: entry.range)
+            info.isShared = object.handles > 0 || object.shows(entry.pages, outside: entry.range)
             return info
         }
     }
@@ -45,9 +46,8 @@ extension VMTask {
             let isDirty = try VMError.translating { () throws(StoreError) in try object.dirtyPages(in: page) } > 0
             if isDirty { disposition.insert(.dirty) }
             if residence.resident == 0 {
-                let isStored = try VMError.translating { () throws(StoreError) in
-                    try object.pager.runs(in: page).contains { $0.kind != .zero && $0.kind != .beyondEnd }
-                }
+                // The view itself: the pager joins short runs, and pages that were never written with them.
+                let isStored = object.storePager?.view?.extents(in: page).contains { $0.extent != .zeros && $0.extent != .beyondEnd } ?? false
                 if residence.swapped > 0 || isStored { disposition.insert(.pagedOut) }
             }
             return disposition
@@ -57,7 +57,7 @@ extension VMTask {
 
 extension MapEntry {
     /// The object's pages that the entry shows.
-    var pages: PageRange { PageRange(start: Int(backing.offset) >> Page.shift, count: Int(length) >> Page.shift) }
+    var pages: PageRange { PageRange(start: Int(backing.offset >> UInt64(Page.shift)), count: Int(length >> UInt64(Page.shift))) }
 }
 
 extension MappedObject {
@@ -78,8 +78,10 @@ extension MappedObject {
         joined(try peek() + pending).reduce(0) { $0 + $1.intersection(pages).count }
     }
 
-    /// Whether another region than the one at `range` shows its memory.
-    func isShared(outside range: Range<UInt64>) -> Bool {
-        mappings.contains { $0.range.lowerBound < range.lowerBound || $0.range.upperBound > range.upperBound }
+    /// Whether other addresses than those of `range`, which shows `pages`, show one of them too.
+    func shows(_ pages: PageRange, outside range: Range<UInt64>) -> Bool {
+        // What a mapping that overlaps the range shows beside it are other pages.
+        let shown = PageRange(start: pages.start + pageOfOffset0, count: pages.count)
+        return mappings.contains { !$0.range.overlaps(range) && !$0.pages.intersection(shown).isEmpty }
     }
 }

@@ -37,7 +37,12 @@ extension VMTask {
             }
             try VMError.translating { () throws(StoreError) in try store.refill() }
         }
-        if flags.contains(.deactivate) { try advise(range, .dontNeed, skipsHoles: true) }
+        if flags.contains(.deactivate) {
+            try store.withMemory { (memory) throws(VMError) in
+                try checkAttached(memory)
+                try advise(map.pieces(in: range), .dontNeed, memory)
+            }
+        }
     }
 
     /// Puts the last committed bytes back into a range.
@@ -61,7 +66,8 @@ extension VMTask {
     /// byte. `free` and `zero` fill the range with zeros.
     ///
     /// - Throws: INVALID_ADDRESS at a hole; PROTECTION_FAILURE for a filling where a region may not be written;
-    ///   INVALID_ARGUMENT where the range wraps; TERMINATED.
+    ///   MEMORY_ERROR for one beyond an object's end; INVALID_ARGUMENT where the range wraps; TERMINATED. Nothing has changed
+    ///   then.
     public func setBehavior(address: UInt64, size: UInt64, _ behavior: MemoryBehavior) throws(VMError) {
         let range: Range<UInt64>? = try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
@@ -71,14 +77,21 @@ extension VMTask {
         switch behavior {
         case .free, .zero:
             // Whole pages: the range was rounded outward as for every behaviour.
-            let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: min(range.count, 1 << 20), alignment: Page.size)
+            let zeros = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(min(range.upperBound - range.lowerBound, 1 << 20)), alignment: Page.size)
             defer { zeros.deallocate() }
             zeros.initializeMemory(as: UInt8.self, repeating: 0)
             try store.withMemory { (memory) throws(VMError) in
                 try checkAttached(memory)
-                _ = try checkedPieces(in: range) { entry in
+                let entries = try checkedPieces(in: range) { entry in
                     entry.current.contains(.write)
                         ? nil : VMError(.protectionFailure, "\(hexadecimal(entry.range)) is \(entry.current): it can't be filled")
+                }
+                for entry in entries {
+                    guard let id = entry.backing.object, let object = memory.mapped[id] else { continue }
+                    guard entry.pages.end <= object.livePages.end else {
+                        throw VMError(.memoryError, "\(hexadecimal(entry.range)) reaches beyond the end of object \(id)")
+                    }
                 }
             }
             var next = range.lowerBound
@@ -87,19 +100,19 @@ extension VMTask {
                 try write(address: next, UnsafeRawBufferPointer(rebasing: zeros[..<count]))
                 next += UInt64(count)
             }
-        default: try advise(range, behavior)
+        default:
+            try store.withMemory { (memory) throws(VMError) in
+                try checkAttached(memory)
+                try advise(try checkedPieces(in: range) { _ in nil }, behavior, memory)
+            }
         }
     }
 
-    private func advise(_ range: Range<UInt64>, _ behavior: MemoryBehavior, skipsHoles: Bool = false) throws(VMError) {
-        try store.withMemory { (memory) throws(VMError) in
-            try checkAttached(memory)
-            let entries = skipsHoles ? Array(map.pieces(in: range)) : try checkedPieces(in: range) { _ in nil }
-            try VMError.translating { () throws(StoreError) in
-                for entry in entries {
-                    guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
-                    try Population.advise(address: entry.start, byteCount: entry.range.count, behavior)
-                }
+    private func advise(_ entries: [MapEntry], _ behavior: MemoryBehavior, _ memory: Store.Memory) throws(VMError) {
+        try VMError.translating { () throws(StoreError) in
+            for entry in entries {
+                guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
+                try Population.advise(address: entry.start, byteCount: entry.range.count, behavior)
             }
         }
     }
@@ -130,8 +143,7 @@ extension VMTask {
                 throw error
             }
             map = after
-            // Pinning is no part of what a commit makes durable: undoing the map leaves it.
-            _ = try? committedMap.wire(range, access: access)
+            wasWired = true
         }
     }
 

@@ -19,6 +19,8 @@ public final class VMTask: @unchecked Sendable {
     var committedMap: AddressMap
     /// The addresses whose entries may differ from the committed ones.
     var changed: Range<UInt64>?
+    /// Whether anything was ever wired. Pinning is no part of what a commit makes durable.
+    var wasWired = false
 
     /// Whether a commit has made the task.
     var isSaved: Bool
@@ -62,7 +64,7 @@ public final class VMTask: @unchecked Sendable {
 
     private func declare(_ piece: MapEntry, _ memory: inout Store.Memory) {
         guard case .object(let id, let offset) = piece.backing, let object = memory.mapped[id] else { return }
-        let first = Int(offset) >> Page.shift
+        let first = Int(offset >> UInt64(Page.shift))
         object.declare(PageRange(start: first, count: Int(piece.end - piece.start) >> Page.shift).intersection(object.livePages))
     }
 
@@ -79,7 +81,7 @@ public final class VMTask: @unchecked Sendable {
             changes.append(
                 .setEntries(
                     task: id, start: range.lowerBound, end: range.upperBound,
-                    entries: map.entries(in: range, without: volatile).map { CatalogEntry($0, task: id) }))
+                    entries: lastingMaps.now.entries(in: range, without: volatile).map { CatalogEntry($0, task: id) }))
         }
         return changes
     }
@@ -87,19 +89,29 @@ public final class VMTask: @unchecked Sendable {
     /// Whether the map differs from the committed one, beside regions of `volatile` objects.
     func hasChangedMap(without volatile: Set<ObjectID>) -> Bool { changedEntries(without: volatile) != nil }
 
+    /// Both maps without what no commit makes durable: entries that differ in wiring alone are one row of the catalog.
+    private var lastingMaps: (now: AddressMap, committed: AddressMap) {
+        guard wasWired else { return (map, committedMap) }
+        var now = map, committed = committedMap
+        now.forgetWiring()
+        committed.forgetWiring()
+        return (now, committed)
+    }
+
     /// The addresses whose entries differ from the committed ones, whole entries of both maps; nil where none do.
     private func changedEntries(without volatile: Set<ObjectID>) -> Range<UInt64>? {
         guard var range = changed else { return nil }
+        let (now, committed) = lastingMaps
         // The catalog ends every row that overlaps the range: it must cut no entry of either map.
         while true {
             var wider = range
-            for entry in [map.entries(in: range), committedMap.entries(in: range)].joined() {
+            for entry in [now.entries(in: range), committed.entries(in: range)].joined() {
                 wider = min(wider.lowerBound, entry.start)..<max(wider.upperBound, entry.end)
             }
             if wider == range { break }
             range = wider
         }
-        let isSame = map.entries(in: range, without: volatile) == committedMap.entries(in: range, without: volatile)
+        let isSame = now.entries(in: range, without: volatile) == committed.entries(in: range, without: volatile)
         return isSame ? nil : range
     }
 

@@ -10,6 +10,9 @@ struct StoreFixture {
     let windowBase = Self.newWindowBase()
     private static let count = Atomic<UInt64>(0)
 
+    /// Addresses for any number of tasks, above those of all other stores here; one store at a time.
+    static let modelWindowBase: UInt64 = 0x5000_0000_0000
+
     /// Addresses for a few tasks that no other store of these tests has at the same time.
     static func newWindowBase() -> UInt64 {
         0x1000_0000_0000 + count.add(1, ordering: .relaxed).oldValue % 250 * 0x40_0000_0000
