@@ -67,7 +67,10 @@ extension Store {
     }
 
     /// Every snapshot, by version and name.
-    public func snapshots() throws(StoreError) -> [SnapshotInfo] { try pages.snapshots() }
+    public func snapshots() throws(StoreError) -> [SnapshotInfo] {
+        try ForkedChild.refuse()
+        return try pages.snapshots()
+    }
 
     /// Names the committed state, of the store or of one object, by a version of its own. What is not committed is no part
     /// of it.

@@ -85,7 +85,10 @@ extension Store {
     }
 
     /// Every version that a living process pins.
-    public func leases() throws(StoreError) -> [LeaseInfo] { try pages.pinned() }
+    public func leases() throws(StoreError) -> [LeaseInfo] {
+        try ForkedChild.refuse()
+        return try pages.pinned()
+    }
 
     /// The process that holds the writer's lock, if one does; this one, if it is this.
     public func writerProcess() throws(StoreError) -> Int32? { isWriter ? getpid() : try pages.writerProcess() }
@@ -113,6 +116,7 @@ extension Store {
     }
 
     public func statistics() throws(StoreError) -> Statistics {
+        try ForkedChild.refuse()
         let usage = try pages.usage()
         let objects = try objects()
         return Statistics(
