@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 int hm_memory_file(int64_t length) {
@@ -35,4 +36,12 @@ int64_t hm_next_hole(int fd, int64_t offset) {
 
 int hm_lock_on_fault(uint64_t start, uint64_t length) {
     return mlock2((void *)start, length, MLOCK_ONFAULT) < 0 ? -errno : 0;
+}
+
+int hm_swap_space(uint64_t *total, uint64_t *unused) {
+    struct sysinfo info;
+    if (sysinfo(&info) < 0) return -errno;
+    *total = info.totalswap;
+    *unused = info.freeswap;
+    return 0;
 }

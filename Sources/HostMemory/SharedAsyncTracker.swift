@@ -7,7 +7,8 @@ internal import VMTypes
 ///
 /// Every page of a memory file looks alike to the kernel, so that in a page table that is first seen with a page in it
 /// only absent pages are known to hold no store: they are armed, and every page that is present counts as stored to. From
-/// then on the table is *armed*, and the scan is exact.
+/// then on the table is *armed*, and the scan is exact. Where the kernel may have moved pages to swap space, which takes
+/// them out of a table, every page that the memory file has counts at first.
 final class SharedAsyncTracker: SharedTracker {
     /// Bytes that one page table maps.
     private static let tableShift: UInt64 = 21
@@ -18,11 +19,18 @@ final class SharedAsyncTracker: SharedTracker {
     private var isArmed: [Bool]
     private var unarmedCount: Int
     private var touched: [Range<Int>] = []
+    /// What was found by looking at the file, when tables were armed.
+    private var suspects: [PageRange] = []
+    private let file: Int32
+    private let firstFilePage: Int
     private let scanner: PagemapScanner
     /// Names the pages that are poisoned.
     var region: DemandRegion?
 
-    init(address: UInt64, pages: PageRange) {
+    /// - Parameter firstFilePage: The file's page that is the object's page 0.
+    init(address: UInt64, pages: PageRange, file: Int32, firstFilePage: Int) {
+        self.file = file
+        self.firstFilePage = firstFilePage
         range = address..<address + UInt64(pages.count) << UInt64(Page.shift)
         self.pages = pages
         firstTable = Int(range.lowerBound >> Self.tableShift)
@@ -32,7 +40,8 @@ final class SharedAsyncTracker: SharedTracker {
     }
 
     func remaining(_ part: PageRange, _ region: DemandRegion?) -> any SharedTracker {
-        let made = SharedAsyncTracker(address: address(of: part.start), pages: part)
+        let made = SharedAsyncTracker(
+            address: address(of: part.start), pages: part, file: file, firstFilePage: firstFilePage)
         for table in made.isArmed.indices where isArmed[table + made.firstTable - firstTable] {
             made.markArmed(table..<table + 1)
         }
@@ -41,10 +50,17 @@ final class SharedAsyncTracker: SharedTracker {
     }
 
     func take(into runs: inout [PageRange]) throws(StoreError) {
-        try armNewTables()
+        suspects.removeAll(keepingCapacity: true)
+        if unarmedCount > 0 {
+            if SwapActivity.mayHaveTakenPages { try armTablesOfFile() } else { try armNewTables() }
+        }
         let first = runs.count
         try forEachTableRun { tables, isArmed throws(StoreError) in
             if isArmed { try self.scan(self.addresses(tables), .takeWritten, &runs) }
+        }
+        if !suspects.isEmpty {
+            for run in runs[first...] { suspects.insertRun(run) }
+            runs.replaceSubrange(first..., with: suspects)
         }
         leaveOutPoisoned(&runs, from: first)
     }
@@ -53,7 +69,9 @@ final class SharedAsyncTracker: SharedTracker {
 
     private func peek(_ part: PageRange, into runs: inout [PageRange]) throws(StoreError) {
         let first = runs.count
+        let looksAtFile = unarmedCount > 0 && SwapActivity.mayHaveTakenPages
         try forEachTableRun(in: part) { addresses, isArmed throws(StoreError) in
+            if looksAtFile, !isArmed { return try self.appendPagesOfFile(addresses, &runs) }
             try self.scan(addresses, isArmed ? .written : .writtenPresent, &runs)
         }
         leaveOutPoisoned(&runs, from: first)
@@ -87,7 +105,6 @@ final class SharedAsyncTracker: SharedTracker {
 
     /// Arms the tables that were touched since the last call.
     private func armNewTables() throws(StoreError) {
-        guard unarmedCount > 0 else { return }
         touched.removeAll(keepingCapacity: true)
         try forEachTableRun { tables, isArmed throws(StoreError) in
             guard !isArmed else { return }
@@ -104,6 +121,42 @@ final class SharedAsyncTracker: SharedTracker {
         for tables in touched {
             try scanner.scan(addresses(tables), .armAbsent) { _ in }
             markArmed(tables)
+        }
+    }
+
+    /// Arms the tables where the file has pages, and suspects all of these.
+    private func armTablesOfFile() throws(StoreError) {
+        touched.removeAll(keepingCapacity: true)
+        var present: [PageRange] = []
+        try forEachTableRun { tables, isArmed throws(StoreError) in
+            if !isArmed { try self.appendPagesOfFile(self.addresses(tables), &present) }
+        }
+        for run in present {
+            let start = Int(address(of: run.start) >> Self.tableShift) - firstTable
+            let end = Int(address(of: run.end - 1) >> Self.tableShift) - firstTable + 1
+            if let last = touched.last, last.upperBound >= start {
+                touched[touched.count - 1] = last.lowerBound..<max(end, last.upperBound)
+            } else {
+                touched.append(start..<end)
+            }
+        }
+        for tables in touched {
+            for table in tables where !isArmed[table] {
+                let addresses = addresses(table..<table + 1)
+                try scanner.armAll(addresses)
+                markArmed(table..<table + 1)
+                // Looked at after arming: a store before it is in the file, a later one is found by the scan.
+                try appendPagesOfFile(addresses, &suspects)
+            }
+        }
+    }
+
+    private func appendPagesOfFile(_ part: Range<UInt64>, _ runs: inout [PageRange]) throws(StoreError) {
+        let start = pages.start + Int((part.lowerBound - range.lowerBound) >> UInt64(Page.shift))
+        let count = Int((part.upperBound - part.lowerBound) >> UInt64(Page.shift))
+        let first = firstFilePage
+        try SystemCall.forEachPresentRun(file, PageRange(start: start + first, count: count)) { run in
+            runs.appendRun(start: run.start - first, end: run.end - first)
         }
     }
 

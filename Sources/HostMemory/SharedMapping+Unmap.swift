@@ -50,7 +50,7 @@ extension SharedMapping {
             }
             retire(placement)
             placement.tracker = nil
-            memory.placements += rest
+            for placement in rest { memory.placements[ObjectIdentifier(placement)] = placement }
             MappingBudget.use(rest.count)
             return rest.map { SharedMapping(memory, $0) }
         }
@@ -58,7 +58,7 @@ extension SharedMapping {
 
     private func retire(_ placement: SharedPlacement) {
         placement.isMapped = false
-        memory.placements.removeAll { $0 === placement }
+        memory.placements[ObjectIdentifier(placement)] = nil
         MappingBudget.use(-1)
     }
 

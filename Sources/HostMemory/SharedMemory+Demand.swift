@@ -25,7 +25,7 @@ extension SharedMemory {
         for run in added where run.count > 0 {
             for piece in demand.missing(in: run) {
                 try registerPager(piece)
-                for placement in placements { try register(piece, in: placement) }
+                for placement in placements.values { try register(piece, in: placement) }
                 demand.insertRun(piece)
             }
         }
@@ -71,7 +71,7 @@ extension SharedMemory {
 extension SharedMemory {
     /// Makes poisoned pages absent again, in every mapping and in our own.
     func heal(_ range: PageRange) throws(StoreError) {
-        for placement in placements {
+        for placement in placements.values {
             guard let region = placement.region else { continue }
             try heal(range, region) { page in
                 let bits = placement.protection(of: page)

@@ -33,7 +33,7 @@ extension SharedMemory {
                 try? SystemCall.reserve(address, pages.count << Page.shift)
                 throw error.at(address, pages)
             }
-            placements.append(placement)
+            placements[ObjectIdentifier(placement)] = placement
             MappingBudget.use(1)
             return SharedMapping(self, placement)
         }
@@ -51,7 +51,8 @@ extension SharedMemory {
             if SharedHugePages.areUsed { try? SystemCall.advise(placement.address, length, Int32(MADV_NOHUGEPAGE)) }
             if placement.arms {
                 try SystemCall.register(placement.address, length, mode: HM_REGISTER_WP)
-                placement.tracker = SharedAsyncTracker(address: placement.address, pages: live)
+                placement.tracker = SharedAsyncTracker(
+                    address: placement.address, pages: live, file: file, firstFilePage: firstFilePage)
             } else if placement.writable {
                 let table = try ProtectionTable(pages: placement.pages, standard: placement.standard)
                 table.set(placement.pages, bits)

@@ -17,7 +17,7 @@ extension SharedMemory {
             for range in ranges where range.count > 0 {
                 try heal(range)
                 for run in try provider.checkedRuns(in: range) { try overwrite(run.pages, run.kind, buffer) }
-                for placement in placements {
+                for placement in placements.values {
                     let part = range.intersection(placement.live)
                     if part.count > 0 { try placement.tracker?.rearm(part) }
                 }

@@ -28,7 +28,7 @@ public final class SharedMemory: @unchecked Sendable {
     private let arena: MemoryArena?
 
     /// Guarded by `lock`, like all that follows.
-    var placements: [SharedPlacement] = []
+    var placements: [ObjectIdentifier: SharedPlacement] = [:]
     /// In order: pages that can be absent and yet not zeros. Every mapping has them registered for demand faults.
     var demand: [PageRange] = []
     /// Where nothing fills on demand: the pages that were filled. In order, none touch.
@@ -132,7 +132,7 @@ public final class SharedMemory: @unchecked Sendable {
     }
 
     /// Every region that may be placing pages of ours.
-    var regions: [DemandRegion] { placements.compactMap(\.region) + (pagerRegion.map { [$0] } ?? []) }
+    var regions: [DemandRegion] { placements.values.compactMap(\.region) + (pagerRegion.map { [$0] } ?? []) }
 
     /// Runs `body` under the lock.
     func locked<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {

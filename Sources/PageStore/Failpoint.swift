@@ -25,7 +25,7 @@ public enum Failpoint {
         "journal.written", "journal.flushed", "journal.published", "settle.begin", "settle.layer", "settle.committed",
         "settle.published", "lmdb.commit", "lmdb.committed", "merge.part", "merge.committed", "merge.dropped",
         "merge.forgotten", "reclaim.buried", "stage.committed", "recovery.synced", "recovery.rewrite", "recovery.rewritten",
-        "recovery.orphans", "close.settled", "close.marked",
+        "recovery.orphans", "checkpoint.written", "close.settled", "close.marked",
     ]
 
     /// A step of an operation that a crash may separate from the next.

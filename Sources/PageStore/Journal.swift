@@ -23,6 +23,16 @@ final class Journal: @unchecked Sendable {
     /// A record may take this much of the ring at most: settling must be able to overlap with committing.
     var maximumRecord: Int { ringBytes / 3 }
 
+    /// Bytes of the longest record that can be written before the page store says that there are longer ones.
+    static let usualLongestRecord: UInt64 = 1 << 20
+
+    /// What the page store says before a record of `length` bytes is written: somewhat more, so that it says it seldom.
+    static func roundedLongestRecord(_ length: UInt64) -> UInt64 {
+        guard length > usualLongestRecord else { return usualLongestRecord }
+        let step = (1 as UInt64) << UInt64(61 - length.leadingZeroBitCount)
+        return (length + step - 1) / step * step
+    }
+
     /// Creates the file, superblock and zeros written and synced.
     static func create(path: String, store: StoreUUID, ringBytes: Int) throws(StoreError) {
         let file = try File(path, O_RDWR | O_CREAT | O_EXCL)

@@ -10,6 +10,8 @@ struct JournalMark: Equatable {
     var chain: UInt64
     /// The version of the record before that position.
     var last: Version
+    /// The logical position of that record.
+    var lastPosition: UInt64
 }
 
 /// What recovery finds in the ring.
@@ -17,6 +19,8 @@ struct JournalScan {
     var records: [JournalPrologue] = []
     /// The records from this index on are not proved flushed: they are written again before anything is served.
     var firstUnproven = 0
+    /// The bytes of unproven records, by index, as far as they were kept.
+    private(set) var unprovenBytes: [Int: AlignedBuffer] = [:]
     /// The ring's head, and the chain and version of the last intact record.
     var head: UInt64
     var chain: UInt64
@@ -29,7 +33,8 @@ struct JournalScan {
     /// A record is taken when its prologue is intact and chains on; its pages are read only where no later record
     /// proves that it was flushed. Where the chain breaks, a later record that says the broken one was flushed makes
     /// it *damaged*; else it is the torn tail of a crash.
-    init(_ journal: Journal, from mark: JournalMark) throws(StoreError) {
+    /// No record behind the mark has more than `longestRecord` bytes.
+    init(_ journal: Journal, from mark: JournalMark, longestRecord: UInt64) throws(StoreError) {
         head = mark.position
         chain = mark.chain
         last = mark.last
@@ -48,7 +53,7 @@ struct JournalScan {
             records.append(found)
         }
         try cutTornPages(journal, mark)
-        if damage == nil { try findProofOfDamage(journal, mark, buffer) }
+        if damage == nil { try findProofOfDamage(journal, mark, longestRecord, buffer) }
     }
 
     private static func older(_ mark: JournalMark, _ header: JournalHeader, _ journal: Journal) -> StoreError {
@@ -74,13 +79,15 @@ struct JournalScan {
 
     /// The header at `position` with its prologue in `buffer`, where both are intact.
     private static func header(_ journal: Journal, at position: UInt64, buffer: AlignedBuffer) throws(StoreError) -> JournalHeader? {
-        try journal.read(into: buffer[0..<Page.size], at: position)
+        // The prologue of all but large records comes with the first read.
+        let first = min(4 * Page.size, journal.ringBytes - Int(position % UInt64(journal.ringBytes)))
+        try journal.read(into: buffer[0..<first], at: position)
         guard let header = JournalHeader(from: buffer.base), header.store == journal.store, header.isConsistent,
             header.length <= UInt64(journal.maximumRecord),
             Int(position % UInt64(journal.ringBytes)) + Int(header.length) <= journal.ringBytes
         else { return nil }
         let padded = Page.count(forBytes: Int(header.prologueBytes)) * Page.size
-        if padded > Page.size {
+        if padded > first {
             buffer.reserve(padded)
             try journal.read(into: buffer[0..<padded], at: position)
         }
@@ -94,31 +101,38 @@ struct JournalScan {
         return header
     }
 
+    /// Bytes of unproven records that are kept to be written again.
+    private static let keptBytes = 8 << 20
+
     /// Drops the first record that no later one proves flushed and whose pages are not all there, and what follows it.
     private mutating func cutTornPages(_ journal: Journal, _ mark: JournalMark) throws(StoreError) {
         let flushed = records.last?.header.flushedThrough ?? .zero
         firstUnproven = records.firstIndex { $0.header.version > flushed } ?? records.count
-        let buffer = AlignedBuffer(capacity: 1 << 20)
+        var kept = 0
         for index in firstUnproven..<records.count {
             let record = records[index]
-            if try !Self.pagesAreIntact(record, journal, buffer) {
+            let buffer = AlignedBuffer(capacity: Int(record.header.length))
+            if try !Self.isIntact(record, journal, buffer) {
                 head = record.header.position
                 chain = record.header.chain
                 last = record.header.previousVersion
                 records.removeSubrange(index...)
                 return
             }
+            kept += buffer.capacity
+            if kept <= Self.keptBytes { unprovenBytes[index] = buffer }
         }
     }
 
-    static func pagesAreIntact(_ record: JournalPrologue, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
-        let prologue = Page.count(forBytes: Int(record.header.prologueBytes)) * Page.size
-        let count = Int(record.header.pageCount) * Page.size
+    /// Reads the whole record into `buffer`; false where not all of its pages are there.
+    private static func isIntact(_ record: JournalPrologue, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
+        let length = Int(record.header.length)
         guard record.layers.reduce(0, { $0 + $1.inlinePageCount }) == Int(record.header.pageCount) else { return false }
-        guard count > 0 else { return true }
-        buffer.reserve(count)
-        try journal.read(into: buffer[0..<count], at: record.header.position + UInt64(prologue))
-        var page = UnsafeRawPointer(buffer.base)
+        try journal.read(into: buffer[0..<length], at: record.header.position)
+        guard let header = JournalHeader(from: buffer.base), header == record.header,
+            Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16) == header.checksum
+        else { return false }
+        var page = UnsafeRawPointer(buffer.base) + length - Int(record.header.pageCount) * Page.size
         for layer in record.layers where layer.record == 0 {
             for entry in layer.entries where !entry.isZero {
                 if Checksum.of(page, count: Page.size) != entry.checksum { return false }
@@ -130,23 +144,41 @@ struct JournalScan {
 
     /// Looks for a record that says what the chain lacks had been flushed.
     ///
-    /// Where the chain has a record, its last one was read whole just now: whatever was written behind it, a later lap's
-    /// records too, begins within a record's length of its end, or of the next lap's beginning. Where it has none, the page
+    /// The ring is written without a gap but at its end. So where the record at the chain's end, or before the mark, is
+    /// intact, no later lap has come past it: what was written behind it begins at its end or at the next lap's beginning,
+    /// and whatever follows a damaged record there begins within that record's length. Where that record is not, the page
     /// store may be an older copy, and the proof anywhere in the ring.
-    private mutating func findProofOfDamage(_ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer) throws(StoreError) {
+    private mutating func findProofOfDamage(
+        _ journal: Journal, _ mark: JournalMark, _ longestRecord: UInt64, _ buffer: AlignedBuffer
+    ) throws(StoreError) {
         let ring = journal.ringBytes
-        guard !records.isEmpty else { return try findProof(in: 0..<ring, journal, mark, buffer) }
+        var isThere = !records.isEmpty
+        if !isThere { isThere = try Self.isThere(mark, journal, buffer) }
+        guard isThere else {
+            return try findProof(in: 0..<ring, journal, mark, buffer)
+        }
         let start = Int(head % UInt64(ring))
-        let reach = (Page.count(forBytes: journal.maximumRecord) + 1) * Page.size
+        let reach = (Page.count(forBytes: Int(min(longestRecord, UInt64(journal.maximumRecord)))) + 1) * Page.size
         try findProof(in: start..<min(start + reach, ring), journal, mark, buffer)
-        if damage == nil, start + reach > ring { try findProof(in: 0..<min(reach, ring), journal, mark, buffer) }
+        guard damage == nil, start + journal.maximumRecord + Page.size > ring else { return }
+        try findProof(in: 0..<min(reach, ring), journal, mark, buffer)
+    }
+
+    /// True where the record before the mark is still where it was written, or the ring begins at the mark.
+    private static func isThere(_ mark: JournalMark, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
+        if mark.position == 0 { return true }
+        guard mark.last > .zero, mark.lastPosition < mark.position, mark.lastPosition % UInt64(Page.size) == 0,
+            let header = try header(journal, at: mark.lastPosition, buffer: buffer)
+        else { return false }
+        return header.position == mark.lastPosition && header.checksum == mark.chain && header.version == mark.last
+            && header.position + header.length == mark.position
     }
 
     private mutating func findProof(in range: Range<Int>, _ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer)
         throws(StoreError)
     {
         let ring = UInt64(journal.ringBytes)
-        let window = AlignedBuffer(capacity: 4 << 20)
+        let window = AlignedBuffer(capacity: min(range.count, 4 << 20))
         var position = range.lowerBound
         while position < range.upperBound {
             let count = min(window.capacity, range.upperBound - position)

@@ -5,6 +5,7 @@ struct Key {
     private(set) var bytes: [UInt8] = []
 
     init() {}
+    init(bytes: UnsafeRawBufferPointer) { self.bytes = [UInt8](bytes) }
     init(_ name: String) { bytes = Array(name.utf8) }
     init(_ fields: UInt64...) { for field in fields { append(field) } }
 

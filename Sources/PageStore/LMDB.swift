@@ -287,7 +287,23 @@ final class LMDB: @unchecked Sendable {
             return UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
         }
 
+        /// Refuses to let LMDB free a value whose pages' header is damaged: it believes what that says of their number.
+        private func checkReplaceable(_ table: Table, _ key: Key) throws(StoreError) {
+            guard let value = try get(table, key), 8 + key.bytes.count + value.count > LMDBFile.largestNode else { return }
+            _ = try filePage(of: value)
+            let header = value.baseAddress! - 16
+            // Nothing here makes a value smaller in the transaction that made it: it has the pages it needs.
+            guard header.load(fromByteOffset: 10, as: UInt16.self) & 4 != 0,
+                header.load(fromByteOffset: 12, as: UInt32.self) == UInt32((15 + value.count) / Page.size + 1)
+            else {
+                throw StoreError(
+                    .damaged, "the header of a value of table \(table.name) in the page store is damaged",
+                    advice: "Run `varve verify`, then `varve repair`", path: owner.path)
+            }
+        }
+
         func put(_ table: Table, _ key: Key, _ bytes: [UInt8]) throws(StoreError) {
+            try checkReplaceable(table, key)
             let code = bytes.withUnsafeBytes { raw in
                 var value = MDB_val(mv_size: raw.count, mv_data: UnsafeMutableRawPointer(mutating: raw.baseAddress))
                 return key.withValue { Failpoint.injectedError() ?? mdb_put(handle, owner.handle(table), &$0, &value, 0) }
@@ -297,6 +313,7 @@ final class LMDB: @unchecked Sendable {
 
         /// Space for a value of `count` bytes, to be filled before the next call of this transaction.
         func reserve(_ table: Table, _ key: Key, count: Int) throws(StoreError) -> UnsafeMutableRawBufferPointer {
+            try checkReplaceable(table, key)
             var value = MDB_val(mv_size: count, mv_data: nil)
             let code = key.withValue {
                 Failpoint.injectedError() ?? mdb_put(handle, owner.handle(table), &$0, &value, UInt32(MDB_RESERVE))
@@ -307,6 +324,7 @@ final class LMDB: @unchecked Sendable {
 
         @discardableResult
         func delete(_ table: Table, _ key: Key) throws(StoreError) -> Bool {
+            try checkReplaceable(table, key)
             let code = key.withValue { Failpoint.injectedError() ?? mdb_del(handle, owner.handle(table), &$0, nil) }
             if code == MDB_NOTFOUND { return false }
             try LMDB.check(code, "delete from table \(table.name)", owner.path)

@@ -14,6 +14,7 @@ extension LMDBFile {
         private let pageCount: Int
         private let limit: Int
         private let maxProblems: Int
+        private let valueHeaders: Bool
         let used: PageSet
         let free: PageSet
         /// A page for each level, so that a branch's keys stay at hand while its children are read.
@@ -32,7 +33,8 @@ extension LMDBFile {
             var entries: UInt64 = 0
         }
 
-        init(_ file: File, size: Int, meta: Meta, limit: Int?, maxProblems: Int) throws(StoreError) {
+        init(_ file: File, size: Int, meta: Meta, limit: Int?, maxProblems: Int, valueHeaders: Bool) throws(StoreError) {
+            self.valueHeaders = valueHeaders
             self.file = file
             self.meta = meta
             self.limit = limit ?? .max
@@ -74,6 +76,8 @@ extension LMDBFile {
                 guard tree.depth >= 1, tree.depth <= Self.deepest else { return problem("\(name) has depth \(tree.depth)") }
                 try visit(tree.root, level: 0, below: Int(tree.depth) - 1, kind, (nil, nil), from: name)
             }
+            // Who does not read the headers does not know how many pages a value has beyond those it needs.
+            if !valueHeaders, kind != .free { counts.overflow = expected.overflow }
             // A page that was left out makes the counts meaningless.
             guard !isCut, report.problems.count == before, counts != expected else { return }
             problem("\(name) should hold \(Self.text(expected)), but holds \(Self.text(counts))")
@@ -146,7 +150,9 @@ extension LMDBFile {
                 case .tree(let tree): tables.append((String(decoding: page.key(node), as: UTF8.self), tree))
                 case .inside(let bytes): try list?.read(bytes)
                 case .outside(let first, let size):
-                    if let start = try overflow(first, size: size, from: number) {
+                    if !valueHeaders, kind != .free {
+                        _ = claim(first, (headerSize - 1 + size) / Page.size + 1, from: "page \(number)")
+                    } else if let start = try overflow(first, size: size, from: number) {
                         try list?.read(size: size, at: start * Page.size + headerSize)
                     }
                 }

@@ -15,8 +15,11 @@ enum LMDBFile {
     /// At most `limit` tree pages are visited (nil: all), the free list's first; the counts and the free list are compared
     /// where none was left out. A file that ends before its last page is walked in whole, whatever the limit: only then
     /// is it known that nothing in use is missing.
-    static func check(_ file: File, limit: Int? = nil) throws(StoreError) {
-        let report = try inspect(file, limit: limit, maxProblems: 1)
+    ///
+    /// Without `valueHeaders`, of the values that lie outside the trees only their extents are looked at, as the trees tell
+    /// them: that is all that reading needs, and `LMDB.Transaction` looks at a value's header before LMDB frees it.
+    static func check(_ file: File, limit: Int? = nil, valueHeaders: Bool = true) throws(StoreError) {
+        let report = try inspect(file, limit: limit, maxProblems: 1, valueHeaders: valueHeaders)
         guard let problem = report.problems.first else { return }
         throw StoreError(
             .damaged, "the page store is damaged: \(problem)", advice: "Run `varve verify`, then `varve repair`",
@@ -27,10 +30,10 @@ enum LMDBFile {
     ///
     /// A page with a problem is not followed: what only it leads to is counted as leaked.
     static func inspect(_ file: File, limit: Int? = nil) throws(StoreError) -> Report {
-        try inspect(file, limit: limit, maxProblems: 1000)
+        try inspect(file, limit: limit, maxProblems: 1000, valueHeaders: true)
     }
 
-    private static func inspect(_ file: File, limit: Int?, maxProblems: Int) throws(StoreError) -> Report {
+    private static func inspect(_ file: File, limit: Int?, maxProblems: Int, valueHeaders: Bool) throws(StoreError) -> Report {
         let size = try file.size()
         let buffer = AlignedBuffer(capacity: 2 * Page.size)
         let count = try file.readUpTo(buffer[0..<2 * Page.size], at: 0)
@@ -43,7 +46,7 @@ enum LMDBFile {
         case .success(let found): meta = found
         }
         let whole = size / Page.size <= meta.lastPage
-        let walk = try Walk(file, size: size, meta: meta, limit: whole ? nil : limit, maxProblems: maxProblems)
+        let walk = try Walk(file, size: size, meta: meta, limit: whole ? nil : limit, maxProblems: maxProblems, valueHeaders: valueHeaders)
         try walk.run()
         return walk.report
     }

@@ -4,7 +4,7 @@ internal import VMTypes
 ///
 /// Used by one thread at a time.
 final class LayerFold {
-    private var storage = PageTable.Storage()
+    private var storage = SlotArray(chunkShift: 9)
     private(set) var count = 0
 
     deinit { storage.deallocate() }

@@ -21,6 +21,8 @@ extension PageStore {
         guard state.withLock({ $0.markedDirty }) || !recovery.wasClean else { return }
         try settle()
         Failpoint.pass("close.settled")
+        // Without one the next opening takes longer, no more.
+        try? checkpointBeforeClosing()
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 try saveCounters(t)
@@ -29,6 +31,7 @@ extension PageStore {
                 meta.nextID = state.withLock { $0.nextID }
                 let hasStaged = try self.hasStaged(t)
                 meta.clean = state.withLock { $0.young.isEmpty && $0.unflushed == 0 } && !hasStaged
+                if meta.clean { meta.longestRecord = Journal.usualLongestRecord }
                 try t.put(.meta, StoreMeta.key, row: meta)
             }
         }
@@ -40,15 +43,21 @@ extension PageStore {
     ///
     /// The copy has an empty journal and no free pages; what waits in the graveyard is copied too.
     public func backup(to destination: String) throws(StoreError) {
-        if isWriter { try settle() }
+        if isWriter {
+            try settle()
+            // Copying believes what the headers of large values say of their length.
+            try exclusively { () throws(StoreError) in try LMDBFile.check(pages) }
+        }
         try lmdb.copy(to: destination + "/" + StoreFile.pages)
         try Journal.create(path: destination + "/" + StoreFile.journal, store: uuid, ringBytes: ringBytes)
         try LeaseFile.create(path: destination + "/" + StoreFile.leases)
         let copy = try LMDB(path: destination + "/" + StoreFile.pages, readOnly: false)
         try copy.write { (t) throws(StoreError) in
             guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
+            try Self.deleteCheckpoints(t)
             meta.mark.position = 0
             meta.mark.chain = 0
+            meta.mark.lastPosition = 0
             // Recovery deletes what was staged while the copy was made.
             meta.clean = try !hasStaged(t)
             try t.put(.meta, StoreMeta.key, row: meta)

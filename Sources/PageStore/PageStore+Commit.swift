@@ -37,16 +37,8 @@ extension PageStore {
         }
         let pins = try pins(of: operations)
         defer { withExtendedLifetime(pins) {} }
-        // What lies under the layer is another state from this commit on: nothing in it can be called unchanged.
-        let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
-        let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
-        request.capture(inputs, staged: staged, operations: operations) { index, page, sum, bytes in
-            if rebased.contains(inputs[index].object) { return false }
-            // The layer itself takes away what was committed from its floor on.
-            if page >= Int(inputs[index].floorPage) { return sum == Checksum.zeroPage && isZeroPage(bytes) }
-            guard let slot = tables[index]?[page] else { return false }
-            return isUnchanged(slot, page, sum, bytes)
-        }
+        request.capture(
+            inputs, staged: staged, operations: operations, isUnchanged: unchangedTest(of: inputs, operations))
         request.durability = durability
         if request.isEmpty {
             if durability == .synced { try flush() }
@@ -75,6 +67,22 @@ extension PageStore {
                     .invalid, "\(last) of object \(input.object) lie beyond its \(input.size) bytes",
                     advice: "Resize the object first")
             }
+        }
+    }
+
+    /// Tells whether a page of one of `inputs`, by its index, is what is committed, given its checksum and its bytes.
+    func unchangedTest(of inputs: [LayerInput], _ operations: [StoreOperation])
+        -> (_ layer: Int, _ page: Int, _ checksum: UInt64, _ bytes: UnsafeRawPointer) -> Bool
+    {
+        // What lies under the layer is another state from this commit on: nothing in it can be called unchanged.
+        let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
+        let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
+        return { index, page, sum, bytes in
+            if rebased.contains(inputs[index].object) { return false }
+            // The layer itself takes away what was committed from its floor on.
+            if page >= Int(inputs[index].floorPage) { return sum == Checksum.zeroPage && isZeroPage(bytes) }
+            guard let slot = tables[index]?[page] else { return false }
+            return self.isUnchanged(slot, page, sum, bytes)
         }
     }
 
@@ -165,8 +173,8 @@ extension PageStore {
 
     /// Gives the record its version and place, waits for space in the ring, and writes it there.
     private func write(_ request: CommitRequest) throws(StoreError) -> JournalHeader {
-        try markDirty()
         let length = request.length
+        try markDirty(beforeRecordOf: length)
         try makeSettleable(beforeRecordOf: length)
         var isFirstTry = true
         var header: JournalHeader = try state.wait { (state) throws(StoreError) in
@@ -262,7 +270,10 @@ extension PageStore {
             case .createObject(let object, _, _, _): state.nextID = max(state.nextID, object.rawValue + 1)
             case .lineage(let object, _, _, _), .deleteObject(let object):
                 // Views of the head that was still read through the table; it is told where its pages go.
-                if let table = state.heads.removeValue(forKey: object) { state.others.append(WeakTable(table: table)) }
+                if let table = state.heads.removeValue(forKey: object) {
+                    table.readAll()
+                    state.others.append(WeakTable(table: table))
+                }
             default: break
             }
         }

@@ -64,7 +64,7 @@ extension PageStore {
     }
 
     /// Runs `body` while nobody else merges.
-    private func mergingAlone<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+    func mergingAlone<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
         merging._unsafeLock()
         defer { merging._unsafeUnlock() }
         return try body()
@@ -196,18 +196,22 @@ extension PageStore {
         _ object: ObjectID, _ rows: [(version: Version, row: VersionRow)], by row: VersionRow, parts: UInt32,
         _ moves: [Relocation]
     ) throws(StoreError) {
-        let epoch = try lmdb.write { (t) throws(StoreError) in
+        // They read what the checkpoint holds of them before it changes.
+        for table in state.withLock({ $0.tables(of: object) }) { table.readAll() }
+        let merged = (version: rows.last!.version, row: row)
+        let (epoch, checkpoints) = try lmdb.write { (t) throws(StoreError) in
             try saveCounters(t)
             let epoch = try nextEpoch(t)
             for old in rows { try takeOut(object, old, epoch, t) }
-            try putChained(.versions, Key(object.rawValue, rows.last!.version.rawValue), row, object: object, t)
+            try putChained(.versions, Key(object.rawValue, merged.version.rawValue), row, object: object, t)
             for part in 0..<parts { try t.delete(.graveyard, Key(0, object.rawValue, row.record).with(part)) }
-            return epoch
+            return (epoch, try correctCheckpoints(object, without: rows, with: merged, moves, t))
         }
         Failpoint.pass("merge.committed")
         state.withLock { state in
             state.epoch = epoch
             state.relocate(object, moves)
+            state.note(checkpoints, object, parts: Int(parts))
         }
     }
 
@@ -268,7 +272,7 @@ extension PageStore {
     }
 
     private func drop(_ object: ObjectID, _ rows: [(version: Version, row: VersionRow)]) throws(StoreError) {
-        let epoch = try lmdb.write { (t) throws(StoreError) in
+        let (epoch, checkpoints) = try lmdb.write { (t) throws(StoreError) in
             let epoch = try nextEpoch(t)
             for row in rows { try takeOut(object, row, epoch, t) }
             // States that had these layers are gone: the gap says so to whoever asks for one.
@@ -277,10 +281,13 @@ extension PageStore {
                 record: 0, first: rows.map(\.row.first).min()!, size: 0, floorPage: .max, partCount: 0, pageCount: 0,
                 time: last.row.time)
             try putChained(.versions, Key(object.rawValue, last.version.rawValue), gap, object: object, t)
-            return epoch
+            return (epoch, try correctCheckpoints(object, without: rows, with: (last.version, gap), [], t))
         }
         Failpoint.pass("merge.dropped")
-        state.withLock { $0.epoch = epoch }
+        state.withLock { state in
+            state.epoch = epoch
+            state.note(checkpoints, object, parts: 0)
+        }
     }
 
     /// Forgets an object that died and that no kept version holds.
@@ -297,6 +304,7 @@ extension PageStore {
             for version in gaps { try t.delete(.versions, Key(object.rawValue, version)) }
             try t.delete(.chains, Key(object.rawValue))
             try t.delete(.objects, Key(object.rawValue))
+            try deleteCheckpoint(object, t)
         }
         Failpoint.pass("merge.forgotten")
         state.withLock { $0.metadata.forget(object) }

@@ -34,7 +34,8 @@ extension PageStore {
         }
         let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)
         // While a writer commits, pages change under a check; it made one when it opened the store.
-        if access == .write { try LMDBFile.check(pages) } else if try leases.writer() == nil { try LMDBFile.check(pages) }
+        let isChanging = access == .read ? try leases.writer() != nil : false
+        if !isChanging { try LMDBFile.check(pages, valueHeaders: false) }
         let journal = try Journal(path: folder + "/" + StoreFile.journal, readOnly: access == .read)
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: access == .read)
         var lease: LeaseFile.Lease?
@@ -48,13 +49,13 @@ extension PageStore {
             head: meta.mark.position, tail: meta.mark.position, chain: meta.mark.chain, last: meta.mark.last,
             nextVersion: max(meta.mark.last.next, meta.nextVersion), flushed: meta.mark.settled, settled: meta.mark.settled,
             nonce: UInt64.random(in: 1...UInt64.max), nextRecord: meta.nextRecord, nextID: meta.nextID, epoch: meta.epoch,
-            metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: !meta.clean)
+            metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: !meta.clean, longestRecord: meta.longestRecord)
         let store = PageStore(
             folder: folder, isWriter: access == .write, journal: journal, lmdb: lmdb, pages: pages, leases: leases,
             meta: meta, state: state)
         store.readerLease.withLock { $0 = lease }
         if access == .write {
-            if !meta.clean { try store.recover(from: meta.mark) }
+            if !meta.clean { try store.recover(from: meta) }
             store.startSettler()
         }
         return store
@@ -84,8 +85,9 @@ extension PageStore {
     /// How many versions a crash skips: as many as may have been told to a caller (deferred) and then lost.
     static let maximumUnflushed = 200
 
-    private func recover(from mark: JournalMark) throws(StoreError) {
-        let scan = try JournalScan(journal, from: mark)
+    private func recover(from meta: StoreMeta) throws(StoreError) {
+        let mark = meta.mark
+        let scan = try JournalScan(journal, from: mark, longestRecord: meta.longestRecord)
         if let damage = scan.damage { throw damage }
         recovery.wasClean = false
         recovery.records = scan.records.count
@@ -123,12 +125,17 @@ extension PageStore {
     private func rewrite(_ scan: JournalScan) throws(StoreError) {
         let unproven = scan.records[scan.firstUnproven...]
         guard !unproven.isEmpty else { return }
-        let buffer = AlignedBuffer(capacity: 1 << 20)
-        for record in unproven {
+        let buffer = AlignedBuffer(capacity: Page.size)
+        for (index, record) in zip(unproven.indices, unproven) {
             let count = Int(record.header.length)
-            buffer.reserve(count)
-            try journal.read(into: buffer[0..<count], at: record.header.position)
-            try journal.write(UnsafeRawBufferPointer(buffer[0..<count]), at: record.header.position)
+            var bytes = buffer
+            if let known = scan.unprovenBytes[index] {
+                bytes = known
+            } else {
+                buffer.reserve(count)
+                try journal.read(into: buffer[0..<count], at: record.header.position)
+            }
+            try journal.write(UnsafeRawBufferPointer(bytes[0..<count]), at: record.header.position)
             Failpoint.pass("recovery.rewrite")
         }
         try journal.flush()

@@ -63,7 +63,7 @@ public final class ObjectView: @unchecked Sendable {
                     switch storage[page].place.kind {
                     case .zeros: extent = .zeros
                     case .file(let filePage): extent = .file(offset: filePage * Page.size)
-                    case .journal: extent = .journal
+                    case .journal, .lost: extent = .journal
                     }
                 }
                 if let last = runs.last?.extent {
@@ -87,40 +87,14 @@ public final class ObjectView: @unchecked Sendable {
     /// As `extents(in:)`, for whoever maps only runs of at least `least` pages: what is shorter is joined to runs that `read`
     /// answers for (`.journal`), zeros among them, so that an aged object has few.
     public func extents(in range: PageRange, joiningBelow least: Int) -> [(pages: PageRange, extent: Extent)] {
-        var joined: [(pages: PageRange, extent: Extent)] = []
         table.withLock { storage in
             let end = max(range.start, min(range.end, Page.count(forBytes: Int(storage.size))))
-            var page = range.start
-            while page < end {
-                let start = page
-                let extent: Extent
-                if storage.emptyChunkEnd(page) != nil {
-                    while page < end, let empty = storage.emptyChunkEnd(page) { page = min(empty, end) }
-                    extent = .zeros
-                } else {
-                    let place = storage[page].place
-                    page += 1
-                    if let first = place.filePage {
-                        while page < end, storage[page].place.filePage == first + (page - start) { page += 1 }
-                        extent = .file(offset: first * Page.size)
-                    } else if place == .zeros {
-                        while page < end, storage.emptyChunkEnd(page) == nil, storage[page].place == .zeros { page += 1 }
-                        extent = .zeros
-                    } else {
-                        extent = .journal
-                    }
-                }
-                let run = PageRange(start: start, count: page - start)
-                let kept = run.count < least ? .journal : extent
-                if kept == .journal, joined.last?.extent == .journal {
-                    joined[joined.count - 1].pages.count += run.count
-                } else {
-                    joined.append((run, kept))
-                }
-            }
-            if range.end > end { joined.append((PageRange(start: end, count: range.end - end), .beyondEnd)) }
+            var joiner = ExtentJoiner(least: least)
+            storage.forEachRun(in: range.start..<end, least: least) { joiner.add($0, $1) }
+            joiner.finish()
+            if range.end > end { joiner.joined.append((PageRange(start: end, count: range.end - end), .beyondEnd)) }
+            return joiner.joined
         }
-        return joined
     }
 
     /// Copies whole pages to `destination`, each checked against its checksum. Pages past the end read as zeros.
@@ -256,6 +230,10 @@ extension PageStore {
         switch place.kind {
         case .zeros: memset0(bytes.baseAddress!, bytes.count)
         case .file(let page): try pages.read(into: bytes, at: page * Page.size)
+        case .lost:
+            throw StoreError(
+                .damaged, "where the page is cannot be read: its layers' headers are damaged",
+                advice: "`varve verify` lists all damage; `varve repair` keeps what is intact; or restore a backup", path: lmdb.path)
         case .journal(let position):
             if Int(bitPattern: bytes.baseAddress!) % Page.size == 0 {
                 try journal.read(into: bytes, at: position)

@@ -53,19 +53,21 @@ extension PageStore {
             throw StoreError(.locked, "a process writes the store", advice: "Stop it first", path: folder)
         }
         let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)
-        try LMDBFile.check(pages)
+        try LMDBFile.check(pages, valueHeaders: false)
         let journal = try Journal(path: folder + "/" + StoreFile.journal, readOnly: true)
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: true)
         let meta = try readMeta(lmdb)
         let state = State(
             head: 0, tail: 0, chain: 0, last: meta.mark.settled, nextVersion: meta.nextVersion, flushed: meta.mark.settled,
             settled: meta.mark.settled, nonce: 0, nextRecord: meta.nextRecord, nextID: meta.nextID, epoch: meta.epoch,
-            metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: true)
+            metadata: Metadata(lmdb: lmdb, retention: meta.retention), markedDirty: true,
+            longestRecord: meta.longestRecord)
         let store = PageStore(
-            folder: folder, isWriter: false, journal: journal, lmdb: lmdb, pages: pages, leases: leases, meta: meta, state: state)
+            folder: folder, isWriter: false, journal: journal, lmdb: lmdb, pages: pages, leases: leases, meta: meta, state: state,
+            usesCheckpoints: false)
         var dropped: [String] = []
         if meta.clean { return (store, dropped) }
-        let scan = try JournalScan(journal, from: meta.mark)
+        let scan = try JournalScan(journal, from: meta.mark, longestRecord: meta.longestRecord)
         if let damage = scan.damage { dropped.append(damage.message) }
         for prologue in scan.records {
             do throws(StoreError) {

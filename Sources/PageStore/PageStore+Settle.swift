@@ -85,7 +85,7 @@ extension PageStore {
             }
             meta.mark = JournalMark(
                 settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
-                last: last.version)
+                last: last.version, lastPosition: last.header.position)
             let (record, id) = state.withLock { ($0.nextRecord, $0.nextID) }
             meta.nextRecord = max(meta.nextRecord, record)
             meta.nextID = max(meta.nextID, id)
@@ -100,6 +100,10 @@ extension PageStore {
             state.tail = last.header.position + last.header.length
             state.settleFailure = nil
             state.unmergedPages += folded.reduce(0) { $0 + $1.fold.count }
+            for layer in folded {
+                let parts = max(1, (layer.fold.count + LayerPart.maximumEntries - 1) / LayerPart.maximumEntries)
+                state.partsToCheckpoint[layer.object, default: 0] += parts
+            }
         }
         state.wake()
         Failpoint.pass("settle.published")

@@ -30,11 +30,19 @@ public final class Stage {
 
     /// Copies one page; pages come in ascending order. `bytes` are `Page.size` bytes.
     public func add(page: Int, _ bytes: UnsafeRawPointer, size: UInt64) throws(StoreError) {
+        try add(page: page, bytes, size: size) { _, _ in false }
+    }
+
+    /// As above, but for a page that `isUnchanged` affirms, given its checksum and its copied bytes.
+    func add(
+        page: Int, _ bytes: UnsafeRawPointer, size: UInt64, unless isUnchanged: (UInt64, UnsafeRawPointer) -> Bool
+    ) throws(StoreError) {
         let destination = buffer.base + pendingBytes
         memcpy(destination, bytes, Page.size)
         let tail = Int(size) - page * Page.size
         if tail < Page.size { memset0(destination + max(tail, 0), Page.size - max(tail, 0)) }
         let sum = Checksum.of(UnsafeRawPointer(destination), count: Page.size)
+        if isUnchanged(sum, destination) { return }
         if sum == Checksum.zeroPage, isZeroPage(destination) {
             pending.append(PageEntry(page: UInt32(page), mask: PageEntry.zeros, checksum: sum))
         } else {
@@ -132,11 +140,14 @@ extension PageStore {
     ) throws(StoreError) -> Version {
         var stages: [Stage] = []
         var layers = staged
-        for input in inputs {
+        let isUnchanged = unchangedTest(of: inputs, operations)
+        for (index, input) in inputs.enumerated() {
             let stage = try stage(input.object)
             stages.append(stage)
             for run in input.runs {
-                for page in run.start..<run.end { try stage.add(page: page, input.origin + page * Page.size, size: input.size) }
+                for page in run.start..<run.end {
+                    try stage.add(page: page, input.origin + page * Page.size, size: input.size) { isUnchanged(index, page, $0, $1) }
+                }
             }
             if let layer = try stage.finish(size: input.size, floorPage: input.floorPage) {
                 layers.append(layer)

@@ -6,7 +6,7 @@ extension PageStore {
     func headTable(_ object: ObjectID) throws(StoreError) -> PageTable {
         while true {
             if let table = state.withLock({ $0.heads[object] }) { return table }
-            let (through, table, settled, epoch) = try build(object, at: .infinity)
+            let (through, table, settled, epoch, parts) = try build(object, at: .infinity)
             let accepted = state.withLock { state in
                 if state.heads[object] != nil { return true }
                 // A commit, a settling or a merge came between: what was built may lack it.
@@ -14,6 +14,7 @@ extension PageStore {
                     state.settled <= settled, state.epoch <= epoch
                 else { return false }
                 state.heads[object] = table
+                state.partsToCheckpoint[object] = max(parts, state.partsToCheckpoint[object] ?? 0)
                 return true
             }
             if accepted { continue }
@@ -22,8 +23,9 @@ extension PageStore {
 
     /// The page table of `object` at `version`; `lease` holds what it names.
     func table(_ object: ObjectID, at version: Version) throws(StoreError) -> PageTable {
+        if let copy = copyOfHead(object, at: version) { return copy }
         while true {
-            let (_, table, settled, epoch) = try build(object, at: version)
+            let (_, table, settled, epoch, _) = try build(object, at: version)
             let accepted: Bool = state.wait { state in
                 guard state.settled <= settled, state.epoch <= epoch else { return false }
                 // The settling that runs now was not told to keep this state: wait and see whether it did.
@@ -33,6 +35,20 @@ extension PageStore {
                 return true
             }
             if accepted { return table }
+        }
+    }
+
+    /// The last version's table, from the head's, which is in memory: no header is read. A settling that runs now keeps the
+    /// head, and so this.
+    private func copyOfHead(_ object: ObjectID, at version: Version) -> PageTable? {
+        guard let head = state.withLock({ $0.last == version ? $0.heads[object] : nil }) else { return nil }
+        head.readAll()
+        return state.withLock { state in
+            guard state.last == version, state.heads[object] === head else { return nil }
+            let copy = head.copy(at: version)
+            state.others.removeAll { $0.table == nil }
+            state.others.append(WeakTable(table: copy))
+            return copy
         }
     }
 
@@ -68,29 +84,22 @@ extension PageStore {
         }
     }
 
-    /// Builds a table from the page store's headers and, over them, the young layers. Answers through which version it
-    /// knows commits, and the settled version and epoch that its places are true for.
+    /// Builds a table from a checkpoint, the headers of what settled later and, over them, the young layers. Answers through
+    /// which version it knows commits, the settled version and epoch that its places are true for, and how many headers
+    /// were read. The chunks of a head that only the checkpoint knows are read when they are asked for.
     private func build(_ object: ObjectID, at version: Version) throws(StoreError)
-        -> (through: Version, table: PageTable, settled: Version, epoch: UInt64)
+        -> (through: Version, table: PageTable, settled: Version, epoch: UInt64, parts: Int)
     {
         // The young layers first: what is settled meanwhile is then seen twice rather than not at all.
         let (young, through, segments) = try state.withLock { (state) throws(StoreError) in
             let segments = try self.segments(object, at: version) { (id) throws(StoreError) in try state.metadata.lineage(of: id) }
             return (state.young, state.young.last?.version ?? state.settled, segments)
         }
-        var storage = PageTable.Storage()
-        var hasYoungPages = false
-        var meta: StoreMeta?
-        try lmdb.read { (t) throws(StoreError) in
+        return try lmdb.read { (t) throws(StoreError) in
             let now = try t.row(.meta, StoreMeta.key, StoreMeta.self)
             guard let now else { throw StoreError(.damaged, "the page store has no meta row", path: lmdb.path) }
-            meta = now
-            for segment in segments.reversed() {
-                if segment.from != .zero {
-                    storage.size = segment.size
-                    storage.clear(from: Page.count(forBytes: Int(clamping: segment.size)))
-                }
-                try applySettled(segment, to: &storage, t)
+            var hasYoungPages = false
+            var (storage, _, parts) = try settledStorage(segments, settled: now.mark.settled, t) { segment, storage in
                 for record in young where record.version > now.mark.settled {
                     guard record.version >= segment.from, record.version <= segment.through else { continue }
                     for layer in record.layers where layer.object == segment.object {
@@ -99,11 +108,60 @@ extension PageStore {
                     }
                 }
             }
+            // Later checkpoints are of later states.
+            if version != .infinity { storage.readAll() }
+            let table = PageTable(
+                object: object, version: version, sources: Set(segments.map(\.object)), hasYoungPages: hasYoungPages,
+                storage: storage)
+            return (through, table, now.mark.settled, now.epoch, parts)
         }
-        let table = PageTable(
-            object: object, version: version, sources: Set(segments.map(\.object)), hasYoungPages: hasYoungPages,
-            storage: storage)
-        return (through, table, meta!.mark.settled, meta!.epoch)
+    }
+
+    /// What `segments` come to, as far as it is settled, from a checkpoint where one is true for them; `layOver` is called
+    /// after each segment's settled layers. Answers the checkpoint too, and how many parts were read beside it.
+    func settledStorage(
+        _ segments: [Segment], settled: Version, _ t: LMDB.Transaction,
+        layOver: (Segment, inout PageTable.Storage) -> Void = { _, _ in }
+    ) throws(StoreError) -> (storage: PageTable.Storage, base: CheckpointBase?, parts: Int) {
+        if let base = checkpoint(for: segments, settled: settled, t) {
+            do throws(StoreError) {
+                let (storage, parts) = try settledStorage(segments, over: base, t, layOver)
+                return (storage, base, parts)
+            } catch {
+                guard error.code == .damaged else { throw error }
+            }
+        }
+        let (storage, parts) = try settledStorage(segments, over: nil, t, layOver)
+        return (storage, nil, parts)
+    }
+
+    private func settledStorage(
+        _ segments: [Segment], over base: CheckpointBase?, _ t: LMDB.Transaction,
+        _ layOver: (Segment, inout PageTable.Storage) -> Void
+    ) throws(StoreError) -> (storage: PageTable.Storage, parts: Int) {
+        var storage = base?.storage ?? PageTable.Storage()
+        var parts = 0
+        do throws(StoreError) {
+            for index in (0...(base?.segment ?? segments.count - 1)).reversed() {
+                let segment = segments[index]
+                let row = base?.segment == index ? base?.row : nil
+                if row == nil, segment.from != .zero {
+                    storage.size = segment.size
+                    storage.clear(from: Page.count(forBytes: Int(clamping: segment.size)))
+                }
+                parts += try applySettled(segment, above: row, to: &storage, t)
+                layOver(segment, &storage)
+            }
+        } catch {
+            storage.deallocate()
+            throw error
+        }
+        return (storage, parts)
+    }
+
+    /// What `segments` come to from their headers alone.
+    func slotsFromHeaders(_ segments: [Segment]) throws(StoreError) -> SlotArray {
+        try lmdb.read { (t) throws(StoreError) in try settledStorage(segments, over: nil, t) { _, _ in }.storage.slots }
     }
 
     static func apply(_ layer: YoungLayer, to storage: inout PageTable.Storage) {
@@ -114,13 +172,15 @@ extension PageStore {
         }
     }
 
-    /// The settled layers of a segment, ascending; `.notRetained` where layers within it are gone.
-    func settledRows(of segment: Segment, _ t: LMDB.Transaction) throws(StoreError) -> [VersionRow] {
+    /// The settled layers of a segment, ascending, without those that `checkpoint` stands for; `.notRetained` where layers
+    /// within it are gone.
+    func settledRows(of segment: Segment, above checkpoint: CheckpointRow? = nil, _ t: LMDB.Transaction) throws(StoreError) -> [VersionRow] {
         let object = segment.object.rawValue
+        let first = checkpoint?.through.next.rawValue ?? 0
         var rows: [VersionRow] = []
-        var chain = ChainRow()
+        var chain = checkpoint?.chain ?? ChainRow()
         var isHidden = false
-        try t.forEach(.versions, from: Key(object, 0), prefix: 8) { (key, value) throws(StoreError) in
+        try t.forEach(.versions, from: Key(object, first), prefix: 8) { (key, value) throws(StoreError) in
             let version = Version(Key.field(key, 8) ?? 0)
             chain.add(key: Key(object, version.rawValue), value: [UInt8](value))
             guard version >= segment.from else { return true }
@@ -132,7 +192,7 @@ extension PageStore {
             }
             return true
         }
-        try t.forEach(.lineage, from: Key(object, 0), prefix: 8) { (key, value) throws(StoreError) in
+        try t.forEach(.lineage, from: Key(object, first), prefix: 8) { (key, value) throws(StoreError) in
             chain.add(key: Key(object, Key.field(key, 8) ?? 0), value: [UInt8](value))
             return true
         }
@@ -151,8 +211,12 @@ extension PageStore {
         return rows
     }
 
-    private func applySettled(_ segment: Segment, to storage: inout PageTable.Storage, _ t: LMDB.Transaction) throws(StoreError) {
-        for row in try settledRows(of: segment, t) {
+    /// Answers how many parts it applied.
+    private func applySettled(
+        _ segment: Segment, above checkpoint: CheckpointRow?, to storage: inout PageTable.Storage, _ t: LMDB.Transaction
+    ) throws(StoreError) -> Int {
+        var all = 0
+        for row in try settledRows(of: segment, above: checkpoint, t) {
             storage.size = row.size
             if row.floorPage != .max { storage.clear(from: Int(row.floorPage)) }
             let parts = try forEachPart(of: segment.object, record: row.record, t) { (header, firstPage) throws(StoreError) in
@@ -171,6 +235,8 @@ extension PageStore {
                     .damaged, "record \(row.record) of object \(segment.object) has \(parts) parts of \(row.partCount)",
                     advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
             }
+            all += parts
         }
+        return all
     }
 }

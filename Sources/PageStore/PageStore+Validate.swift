@@ -114,9 +114,11 @@ extension PageStore {
 
     /// Says in the page store, before the first record of this opening, that its mark no longer covers the journal; and,
     /// before a record could name a number beyond the reserved ones, reserves more.
-    func markDirty() throws(StoreError) {
-        if state.withLock({ $0.markedDirty && $0.nextID <= $0.reservedID }) { return }
+    func markDirty(beforeRecordOf length: Int = 0) throws(StoreError) {
+        let length = UInt64(length)
+        if state.withLock({ $0.markedDirty && $0.nextID <= $0.reservedID && length <= $0.longestRecord }) { return }
         var reserved: UInt64 = 0
+        var longest: UInt64 = 0
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
@@ -126,12 +128,15 @@ extension PageStore {
                 meta.nextVersion = max(meta.nextVersion, version)
                 meta.nextID = max(meta.nextID, id + Self.reservedIDs)
                 reserved = meta.nextID
+                meta.longestRecord = max(meta.longestRecord, Journal.roundedLongestRecord(length))
+                longest = meta.longestRecord
                 try t.put(.meta, StoreMeta.key, row: meta)
             }
         }
         state.withLock { state in
             state.markedDirty = true
             state.reservedID = reserved
+            state.longestRecord = longest
         }
     }
 }

@@ -82,6 +82,7 @@ final class Verifier {
                 try readRecords(t)
                 checkRecords()
                 checkObjects(t)
+                try checkCheckpoints(t)
                 checkCounters(t)
             }
         }

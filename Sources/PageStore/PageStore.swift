@@ -31,14 +31,19 @@ public final class PageStore: @unchecked Sendable {
     let settling = Mutex(())
     /// What a reader's opening found stays as long as it is open.
     let readerLease: Mutex<LeaseFile.Lease?> = Mutex(nil)
+    /// False where a damaged store is read: its headers are believed alone.
+    let usesCheckpoints: Bool
+    /// Changed by tests, before anything else is done with the store.
+    package var checkpointPolicy = CheckpointPolicy()
     let spareRequests = Mutex<[CommitRequest]>([])
     /// Called on the settling thread once layers and map changes are in the page store.
     let onSettled: Mutex<(@Sendable () -> Void)?> = Mutex(nil)
 
     init(
         folder: String, isWriter: Bool, journal: Journal, lmdb: LMDB, pages: File, leases: LeaseFile, meta: StoreMeta,
-        state: State
+        state: State, usesCheckpoints: Bool = true
     ) {
+        self.usesCheckpoints = usesCheckpoints
         self.folder = folder
         self.isWriter = isWriter
         self.journal = journal

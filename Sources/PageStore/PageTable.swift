@@ -8,8 +8,10 @@ struct Place: Hashable {
 
     /// Nowhere: the page was never written, or reads as zeros.
     static let zeros = Place(rawValue: 0)
-    /// A page of `pages.lmdb`, by its number in the file.
-    static func file(_ page: Int) -> Place { Place(rawValue: 1 << 62 | UInt64(page)) }
+    /// Not known: both the table's checkpoint and the headers that say the same could not be read.
+    static let lost = Place(rawValue: 3 << 62)
+    /// A page of `pages.lmdb`, by its number in the file, which is never 0.
+    static func file(_ page: Int) -> Place { Place(rawValue: UInt64(page)) }
     /// A page of the journal, by its logical position in bytes.
     static func journal(_ position: UInt64) -> Place { Place(rawValue: 2 << 62 | position >> UInt64(Page.shift)) }
 
@@ -17,98 +19,143 @@ struct Place: Hashable {
         case zeros
         case file(page: Int)
         case journal(position: UInt64)
+        case lost
     }
 
     var kind: Kind {
         let value = rawValue & (1 << 62 - 1)
         switch rawValue >> 62 {
-        case 0: return .zeros
-        case 1: return .file(page: Int(value))
-        default: return .journal(position: value << UInt64(Page.shift))
+        case 0: return value == 0 ? .zeros : .file(page: Int(value))
+        case 2: return .journal(position: value << UInt64(Page.shift))
+        default: return .lost
         }
     }
 
     /// The page's number in the file, where it is there.
-    @inline(__always) var filePage: Int? { rawValue >> 62 == 1 ? Int(rawValue & (1 << 62 - 1)) : nil }
+    @inline(__always) var filePage: Int? { rawValue != 0 && rawValue >> 62 == 0 ? Int(rawValue) : nil }
 }
 
 /// The page table of one object at one version (or, for the head, at the last commit): page → place and checksum.
 ///
-/// Pages come in chunks of 512 that exist once one of their pages has been written. Thread-safe: one lock, held for
-/// look-ups and updates of a batch, never across I/O. Lock order: the store's state, then this.
+/// What a checkpoint holds is read chunk by chunk when it is first asked for. Thread-safe: one lock, held for look-ups and
+/// updates of a batch, and across no I/O but the reading of such a chunk. Lock order: the store's state, then this.
 ///
 /// Invariant: `storage` is touched only under `mutex`.
 final class PageTable: @unchecked Sendable {
+    /// A page's place and checksum; its 16 bytes are in memory as `CheckpointChunk` has them on the disk.
     struct Slot: Equatable {
         var place: Place
         var checksum: UInt64
         static let zeros = Slot(place: .zeros, checksum: 0)
+        static let lost = Slot(place: .lost, checksum: 0)
     }
 
     struct Storage {
-        static let chunkShift = 9
-        fileprivate var chunks: [UnsafeMutablePointer<Slot>?] = []
+        private(set) var slots = SlotArray(chunkShift: CheckpointChunk.shift)
         /// The object's size in bytes.
         var size: UInt64 = 0
+        /// Chunks that a checkpoint holds and nobody has asked for; where a chunk is here, `slots` has none.
+        private(set) var unread: [Int: UnreadChunk] = [:]
+        /// Where they are read from.
+        private var source: CheckpointSource?
+
+        init() {}
+
+        /// What a checkpoint holds, none of it read yet.
+        init(size: UInt64, unread: [Int: UnreadChunk], source: CheckpointSource) {
+            self.size = size
+            self.unread = unread
+            self.source = source
+            lastUnread = unread.keys.max() ?? -1
+        }
+
+        private var lastUnread = -1
 
         subscript(page: Int) -> Slot {
-            get {
-                let index = page >> Self.chunkShift
-                guard index < chunks.count, let chunk = chunks[index] else { return .zeros }
-                return chunk[page & (1 << Self.chunkShift - 1)]
+            @inline(__always) mutating get {
+                if let chunk = slots.chunk(page >> slots.chunkShift) { return chunk[page & (slots.chunkPages - 1)] }
+                return unread.isEmpty ? .zeros : readAndGet(page)
             }
             set {
-                let index = page >> Self.chunkShift
-                if index >= chunks.count { chunks.append(contentsOf: repeatElement(nil, count: index + 1 - chunks.count)) }
-                let chunk: UnsafeMutablePointer<Slot>
-                if let existing = chunks[index] {
-                    chunk = existing
-                } else {
-                    if newValue == .zeros { return }
-                    chunk = .allocate(capacity: 1 << Self.chunkShift)
-                    chunk.initialize(repeating: .zeros, count: 1 << Self.chunkShift)
-                    chunks[index] = chunk
-                }
-                chunk[page & (1 << Self.chunkShift - 1)] = newValue
+                if !unread.isEmpty, slots.chunk(page >> slots.chunkShift) == nil { read(page >> slots.chunkShift) }
+                slots[page] = newValue
             }
+        }
+
+        private mutating func readAndGet(_ page: Int) -> Slot {
+            read(page >> slots.chunkShift)
+            return slots[page]
+        }
+
+        /// Reads a chunk that is yet unread. What the checkpoint no longer holds, all that is unread is built from headers.
+        private mutating func read(_ index: Int) {
+            guard let chunk = unread.removeValue(forKey: index), let source else { return }
+            let target = slots.make(index, initialized: false)
+            if source.read(chunk, into: target) { return }
+            target.initialize(repeating: .zeros, count: slots.chunkPages)
+            var rebuilt = source.rebuild()
+            for index in [index] + unread.keys {
+                let target = slots.chunk(index) ?? slots.make(index)
+                if rebuilt == nil {
+                    target.update(repeating: .lost, count: slots.chunkPages)
+                } else if let known = rebuilt!.take(index) {
+                    target.update(from: known, count: slots.chunkPages)
+                    known.deallocate()
+                } else {
+                    target.update(repeating: .zeros, count: slots.chunkPages)
+                }
+            }
+            unread = [:]
+            rebuilt?.deallocate()
+        }
+
+        /// Reads all that is unread, so that nothing depends on the checkpoint any more.
+        mutating func readAll() {
+            for index in unread.keys.sorted() { read(index) }
+            source = nil
+        }
+
+        /// Whether a chunk that is unread can be read.
+        func isIntact(_ index: Int) -> Bool {
+            guard let chunk = unread[index], let source else { return false }
+            return source.canRead(chunk)
+        }
+
+        /// The runs of a chunk that is unread: long ones and those at its borders; nil for any other.
+        func unreadRuns(_ index: Int) -> ArraySlice<CheckpointRun>? {
+            guard let chunk = unread[index], let source else { return nil }
+            return source.runs[chunk.runs]
         }
 
         /// Forgets every page from `floor` on.
         mutating func clear(from floor: Int) {
-            for page in floor..<max(floor, min(chunks.count << Self.chunkShift, (floor | (1 << Self.chunkShift - 1)) + 1)) {
-                self[page] = .zeros
+            if !unread.isEmpty {
+                if floor & (slots.chunkPages - 1) != 0 { read(floor >> slots.chunkShift) }
+                unread = unread.filter { $0.key << slots.chunkShift < floor }
             }
-            let firstWhole = (floor + (1 << Self.chunkShift) - 1) >> Self.chunkShift
-            for index in firstWhole..<max(firstWhole, chunks.count) {
-                chunks[index]?.deallocate()
-                chunks[index] = nil
-            }
+            slots.clear(from: floor)
         }
 
-        /// Calls `body` for each page that is not `Slot.zeros`, ascending.
-        func forEachWritten(_ body: (Int, Slot) -> Void) {
-            for (index, chunk) in chunks.enumerated() {
-                guard let chunk else { continue }
-                for offset in 0..<1 << Self.chunkShift where chunk[offset] != .zeros {
-                    body(index << Self.chunkShift + offset, chunk[offset])
-                }
-            }
+        /// The same slots in memory of their own; nothing may be unread.
+        func copy() -> Storage {
+            precondition(unread.isEmpty, "a table is copied after it was read")
+            var copy = Storage()
+            copy.size = size
+            copy.slots = slots.copy()
+            return copy
         }
 
         /// Frees the chunks; whoever owns the storage does that once.
-        mutating func deallocate() {
-            for chunk in chunks { chunk?.deallocate() }
-            chunks = []
-        }
+        mutating func deallocate() { slots.deallocate() }
 
         /// One past the last page that a chunk exists for.
-        var extent: Int { chunks.count << Self.chunkShift }
+        var extent: Int { max(slots.extent, (lastUnread + 1) << slots.chunkShift) }
 
         /// True where no page of `page`'s chunk has been written; the chunk's end.
         func emptyChunkEnd(_ page: Int) -> Int? {
-            let index = page >> Self.chunkShift
-            if index < chunks.count, chunks[index] != nil { return nil }
-            return (index + 1) << Self.chunkShift
+            let index = page >> slots.chunkShift
+            if slots.chunk(index) != nil || (!unread.isEmpty && unread[index] != nil) { return nil }
+            return (index + 1) << slots.chunkShift
         }
     }
 
@@ -131,6 +178,17 @@ final class PageTable: @unchecked Sendable {
     }
 
     deinit { storage.deallocate() }
+
+    /// Reads what a checkpoint holds of the table and nobody has asked for: the checkpoint is about to change, or is no
+    /// longer this table's.
+    func readAll() { withLock { $0.readAll() } }
+
+    /// The table as it is now, for a version that no commit moves on. All of it has been read.
+    func copy(at version: Version) -> PageTable {
+        withLock { storage in
+            PageTable(object: object, version: version, sources: sources, hasYoungPages: hasYoungPages, storage: storage.copy())
+        }
+    }
 
     func withLock<R, E: Error>(_ body: (inout Storage) throws(E) -> R) throws(E) -> R {
         mutex._unsafeLock()

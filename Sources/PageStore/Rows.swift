@@ -65,6 +65,8 @@ struct StoreMeta: Row {
     var windowBase: UInt64
     /// Versions below it may have been told to callers.
     var nextVersion = Version.zero
+    /// No record behind the mark has more bytes.
+    var longestRecord = Journal.usualLongestRecord
 
     func encode(to writer: inout ByteWriter) {
         writer.put(format)
@@ -82,6 +84,8 @@ struct StoreMeta: Row {
         writer.put(retention.seconds)
         writer.put(windowBase)
         writer.put(nextVersion.rawValue)
+        writer.put(mark.lastPosition)
+        writer.put(longestRecord)
     }
 
     init(from reader: inout ByteReader) throws(StoreError) {
@@ -94,7 +98,7 @@ struct StoreMeta: Row {
         store = StoreUUID(low: try reader.get(), high: try reader.get())
         mark = JournalMark(
             settled: Version(try reader.get()), position: try reader.get(), chain: try reader.get(),
-            last: Version(try reader.get()))
+            last: Version(try reader.get()), lastPosition: 0)
         nextRecord = try reader.get()
         nextID = try reader.get()
         epoch = try reader.get()
@@ -102,12 +106,14 @@ struct StoreMeta: Row {
         retention = Retention(versions: try reader.get(), seconds: try reader.get())
         windowBase = try reader.get()
         nextVersion = Version(try reader.get())
+        mark.lastPosition = try reader.get()
+        longestRecord = try reader.get()
     }
 
     init(store: StoreUUID, windowBase: UInt64) {
         self.store = store
         self.windowBase = windowBase
-        mark = JournalMark(settled: .zero, position: 0, chain: 0, last: .zero)
+        mark = JournalMark(settled: .zero, position: 0, chain: 0, last: .zero, lastPosition: 0)
         nextRecord = 1
         nextID = 1
         epoch = 1

@@ -47,6 +47,7 @@ extension PageStore {
             }
             // What could not be merged stays as it is; `verify` names damage that it met.
             try? mergeWhereWorthwhile()
+            try? checkpointWhereWorthwhile()
         }
         state.withLock { $0.settlerEnded = true }
         state.wake()

@@ -47,6 +47,8 @@ struct State {
     var metadata: Metadata
     /// The mark in the page store says that the journal may hold more than it covers.
     var markedDirty: Bool
+    /// The page store says that no record is longer: recovery looks no further behind one that is damaged.
+    var longestRecord: UInt64
     /// Why no more commits are taken, after a failed write or flush.
     var failure: StoreError?
     /// Why the last settling failed; cleared by one that succeeds.
@@ -60,6 +62,8 @@ struct State {
     var rearranging: Rearrangement?
     /// Pages settled since merging was last considered.
     var unmergedPages = 0
+    /// Parts of each object that have settled since its page table was last checkpointed.
+    var partsToCheckpoint: [ObjectID: Int] = [:]
     var closing = false
     var settlerEnded = true
 

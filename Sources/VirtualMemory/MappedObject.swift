@@ -178,11 +178,12 @@ final class MappedObject {
     /// Makes a range of addresses a bare reservation; what was stored to there becomes pending.
     func unmap(_ range: Range<UInt64>) throws(StoreError) {
         defer { pending = joined(pending) }
-        for mapping in mappings(in: range) {
-            guard let part = mapping.pages(in: range) else { continue }
-            let index = firstMapping(endingAfter: mapping.address)
-            let rest = try mapping.unmap(part, dirty: &pending)
+        // By index: a slice would hold on to the whole list, which would then be copied.
+        var index = firstMapping(endingAfter: range.lowerBound)
+        while index < mappings.count, let part = mappings[index].pages(in: range) {
+            let rest = try mappings[index].unmap(part, dirty: &pending)
             mappings.replaceSubrange(index...index, with: rest)
+            index += rest.count
         }
     }
 

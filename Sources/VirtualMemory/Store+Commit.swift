@@ -103,7 +103,10 @@ extension Store {
         #if DEBUG
             let known = joined(object.pending + declared)
             try object.gather()
-            if let stray = object.pending.first(where: { run in !known.contains { $0.start <= run.start && run.end <= $0.end } }) {
+            var strays = object.pending
+            for run in known { strays = strays.flatMap { $0.subtracting(run) } }
+            // Pages that were only looked at may be among what the kernel names.
+            if let stray = strays.first, try differs(object, strays) {
                 undeclared = StoreError(
                     .wrongState, "\(stray) of object \(object.id) were written and not all declared",
                     advice: "Call `touch` before writing, or commit without `declaredOnly`", path: path)

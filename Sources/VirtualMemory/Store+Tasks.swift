@@ -121,7 +121,7 @@ extension Store {
     }
 
     /// The tasks that `known` finds in the catalog, brought up to the last commit by what it has not yet heard.
-    private func savedTasks(_ known: () throws(StoreError) -> [CatalogTask]) throws(StoreError) -> [SavedTask] {
+    func savedTasks(_ known: () throws(StoreError) -> [CatalogTask]) throws(StoreError) -> [SavedTask] {
         var pending = try pages.commits(after: try catalog.mark)
         var changes = try mapChanges(pending)
         if changes.contains(where: { if case .rollback = $0 { true } else { false } }) {

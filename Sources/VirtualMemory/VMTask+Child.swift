@@ -84,7 +84,7 @@ extension VMTask {
     public var isTerminated: Bool { store.withMemory { memory in memory.isClosed || memory.tasks[id] !== self } }
 
     /// Undoes the making of a task.
-    private func discard(_ memory: inout Store.Memory) {
+    func discard(_ memory: inout Store.Memory) {
         try? remove(map.bounds, &memory)
         memory.tasks[id] = nil
         window.release()

@@ -25,6 +25,8 @@ func acknowledge(_ version: Version) {
 
 do {
     let store = try PageStore.open(arguments[1])
+    // The small objects of the steps are checkpointed too.
+    store.checkpointPolicy = .eager
     var model = Model()
     let scratch = Scratch()
     for step in CrashSteps.make(count: steps, seed: seed) {
@@ -33,7 +35,9 @@ do {
             model.apply(plan, as: try scratch.commit(plan, to: store))
         } else {
             switch step.kind {
-            case .settle: try store.settle()
+            case .settle:
+                try store.settle()
+                try store.checkpointWhereWorthwhile()
             case .reclaim: try store.reclaim()
             case .flush: try store.flush()
             case .optimize: if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }

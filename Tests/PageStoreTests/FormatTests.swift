@@ -27,7 +27,7 @@ import VMTypes
     @Test func theTablesAddUp() throws {
         for (heading, bytes) in [
             ("Superblock", 4096), ("Record header", 128), ("Layer", 40), ("Entry", 20), ("Part header", 4080),
-            ("Meta row", 109), ("Version row", 52), ("Chain row", 24), ("Lease slot", 64),
+            ("Meta row", 125), ("Checkpoint head", 4080), ("Version row", 52), ("Chain row", 24), ("Lease slot", 64),
         ] {
             let layout = try Layout(heading)
             var next = 0
@@ -160,6 +160,7 @@ import VMTypes
         let meta = try bytes.rows(key: Array("store".utf8), "Meta row").filter { $0["settled"] == 1 && $0["clean"] == 1 }
         let row = try #require(meta.first)
         #expect(row["format"] == 1 && row["position"] == 4 * 4096 && row["last"] == 1 && row["next record"] == 2)
+        #expect(row["last position"] == 0 && row["longest record"] == 1 << 20)
         #expect(row["retained versions"] == 8 && row["retained seconds"] == 0 && row["window base"] == 0x1234_0000_0000)
         let big = withUnsafeBytes(of: object.rawValue.bigEndian) { Array($0) }
         let one: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 1]
@@ -168,6 +169,34 @@ import VMTypes
         #expect(version["floor page"] == 0xffff_ffff && version["part count"] == 1 && version["page count"] == 4)
         let chain = try bytes.rows(key: big, "Chain row")
         #expect(chain.contains { $0["count"] == 1 && $0["digest"] == version.sumOfKeyAndValue })
+    }
+
+    @Test func checkpointsOfPageTables() throws {
+        let (store, object, heap) = try Self.make(folder.path)
+        store.checkpointPolicy = .eager
+        try store.close()
+        let bytes = try Bytes(folder.path + "/pages.lmdb")
+        let part = try #require(stride(from: 0, to: bytes.count, by: 4096).first { bytes.text($0 + 16, 8) == "VVRLAYER" })
+        let page = try #require(
+            stride(from: 8192, to: bytes.count, by: 4096).first { bytes.number($0 + 10, 2) == 4 && bytes.number($0 + 12, 4) == 9 })
+        let head = try Layout("Checkpoint head", in: bytes, at: page + 16)
+        #expect(head["object"] == object.rawValue && head["chunk"] == 0 && head["file page"] == UInt64(page / 4096))
+        #expect(head["slots checksum"] == bytes.sum(page + 4096..<page + 9 * 4096))
+        // Page 0 of the object, alone at the chunk's beginning, and the zeros up to its end.
+        #expect(head["run count"] == 2)
+        let first = UInt64(part / 4096 + 1)
+        #expect(bytes[page + 48..<page + 64] == (little(0, 2) + little(1, 2) + little(0, 4) + little(first, 8))[...])
+        #expect(bytes[page + 64..<page + 80] == (little(5, 2) + little(2043, 2) + little(0, 4) + little(0, 8))[...])
+        for (number, place) in [(0, first), (1, 0), (2, first + 1), (3, 0), (4, first + 2), (5, 0)] {
+            let content = Bytes(heap.base + number * 4096, 4096).all
+            let slot = little(place, 8) + little(place == 0 ? 0 : Checksum.of(content), 8)
+            #expect(bytes[page + 4096 + 16 * number..<page + 4096 + 16 * number + 16] == slot[...])
+        }
+        let chain = try #require(try bytes.rows(key: big(object.rawValue, 8), "Chain row").first { $0["count"] == 1 })
+        let fields = little(1, 8) + little(UInt64(heap.count), 8) + little(1, 8) + little(chain["digest"], 8)
+            + little(1, 4) + little(object.rawValue, 8) + little(1, 4) + little(0, 4) + little(bytes.sum(page + 16..<page + 4096), 8)
+        let key = big(0, 8) + big(object.rawValue, 8)
+        #expect(bytes.holdsRow(key, fields + little(Checksum.of(key + fields), 8)))
     }
 
     @Test func rowsOfNamesAndHistory() throws {

@@ -29,6 +29,7 @@ final class ModelRun {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         _ = try PageStore.create(in: folder, options: .init(ringBytes: 256 << 10))
         store = try PageStore.open(folder)
+        store.checkpointPolicy = .eager
         model.retention = retention
         _ = model.last
         let version = try store.commit([], operations: [.setRetention(Retention(versions: UInt32(retention), seconds: 0))])
@@ -76,8 +77,15 @@ final class ModelRun {
         } catch { return "\(error)" }
     }
 
+    /// Opens the store again.
+    private func open() throws {
+        store = try PageStore.open(folder)
+        store.checkpointPolicy = .eager
+    }
+
     private func checkAll() throws {
         try checker.check(store, model)
+        try checkCheckpoints(store)
         var findings: [Finding] = []
         try store.verify { findings.append($0) }
         guard findings.isEmpty else { throw Mismatch("verify: \(findings)") }
@@ -108,12 +116,24 @@ final class ModelRun {
             return
         }
         switch step.kind {
-        case .settle: try store.settle()
-        case .settleOnce: try store.settleOnce()
+        case .settle:
+            try store.settle()
+            if planner.number(0...2) > 0 { try store.checkpointWhereWorthwhile() }
+            try checkCheckpoints(store)
+        case .settleOnce:
+            try store.settleOnce()
+            if planner.number(0...2) == 0 { try store.checkpointWhereWorthwhile() }
+            try checkCheckpoints(store)
         case .flush: try store.flush()
-        case .reclaim: try store.reclaim()
-        case .merge: try store.mergeWhereWorthwhile()
-        case .optimize: if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }
+        case .reclaim:
+            try store.reclaim()
+            try checkCheckpoints(store)
+        case .merge:
+            try store.mergeWhereWorthwhile()
+            try checkCheckpoints(store)
+        case .optimize:
+            if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }
+            try checkCheckpoints(store)
         case .openView:
             guard views.count < 4, let kept = planner.pick(model.kept()) else { return }
             views.append((try store.view(of: kept.object, at: kept.version), kept.content))
@@ -129,7 +149,7 @@ final class ModelRun {
         case .differences: try compare(&planner)
         case .reopen:
             try close()
-            store = try PageStore.open(folder)
+            try open()
             guard store.recovery.wasClean else { throw Mismatch("a closed store was recovered") }
             try checker.check(store, model)
         case .crash: try crash()
@@ -181,11 +201,11 @@ final class ModelRun {
             try FileManager.default.removeItem(atPath: old)
         }
         folder = new
-        store = try PageStore.open(new)
+        try open()
         // Recovery may be cut off and done again.
         if generation % 3 == 0 {
             store.abandon()
-            store = try PageStore.open(new)
+            try open()
         }
         try checker.check(store, model)
     }

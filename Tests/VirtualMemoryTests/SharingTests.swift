@@ -260,3 +260,55 @@ import Varve
         try store.close()
     }
 }
+
+/// Tasks of the past.
+@Suite struct PastTaskTests {
+    @Test func aSnapshotsTaskIsMappedReadOnlyOrCloned() throws {
+        let fixture = StoreFixture()
+        try fixture.create()
+        let store = try fixture.open()
+        let task = try store.task(named: "main")
+        let object = try store.createObject(named: "a", size: 8 * 4096)
+        let first = try task.map(size: 8 * 4096, object: object)
+        let second = try task.map(size: 8 * 4096, object: object)
+        let plain = try task.allocate(size: 4096)
+        for page in 0..<8 { task.pointer(first + UInt64(page * 4096)).storeBytes(of: page + 1, as: Int.self) }
+        task.pointer(plain).storeBytes(of: 50, as: Int.self)
+        try store.commit(snapshot: "before")
+        task.pointer(first).storeBytes(of: 100, as: Int.self)
+        try task.deallocate(address: plain, size: 4096)
+        try task.protect(address: second, size: 4096, .read)
+        try store.commit()
+
+        let regions = try store.regions(ofTask: "main", at: .snapshot("before"))
+        #expect(regions.map(\.start) == [first, second, plain] && regions.map(\.objectName) == ["a", "a", ""])
+        #expect(try store.regions(ofTask: "main").count == 3)
+
+        // The live task has the addresses: the past one lies beside it.
+        let past = try store.mapTask(named: "main", at: .snapshot("before"))
+        #expect(past.shift != 0)
+        #expect(past.pointer(first).load(as: Int.self) == 1 && past.pointer(second + 7 * 4096).load(as: Int.self) == 8)
+        #expect(past.pointer(plain).load(as: Int.self) == 50)
+
+        let clone = try store.cloneTask(named: "main", at: .snapshot("before"), as: "again")
+        func there(_ address: UInt64) -> UnsafeMutableRawPointer {
+            clone.pointer(address - task.windowBase + clone.windowBase)
+        }
+        #expect(there(first).load(as: Int.self) == 1 && there(plain).load(as: Int.self) == 50)
+        there(first + 4096).storeBytes(of: 200, as: Int.self)
+        #expect(there(second + 4096).load(as: Int.self) == 200)
+        #expect(task.pointer(first + 4096).load(as: Int.self) == 2)
+        try store.commit()
+        try store.close()
+
+        let again = try fixture.open()
+        let reborn = try again.task(named: "again")
+        #expect(reborn.pointer(first - task.windowBase + reborn.windowBase + 4096).load(as: Int.self) == 200)
+        // Nobody has the window now.
+        let old = try again.mapTask(named: "main", at: .snapshot("before"))
+        #expect(old.shift == 0 && old.pointer(plain).load(as: Int.self) == 50)
+        #expect(throws: StoreError.self) { try again.cloneTask(named: "main", at: .snapshot("before"), as: "again") }
+        #expect(throws: StoreError.self) { try again.mapTask(named: "nobody", at: .head) }
+        try again.close()
+    }
+}

@@ -67,6 +67,8 @@ int64_t hm_next_data(int fd, int64_t offset);
 int64_t hm_next_hole(int fd, int64_t offset);
 /// Locks pages that are mapped in, and the others once they are.
 int hm_lock_on_fault(uint64_t start, uint64_t length);
+/// The host's swap space; 0 or a negated errno.
+int hm_swap_space(uint64_t *total, uint64_t *unused);
 
 // ---- descriptors over sockets --------------------------------------------------------------------------
 

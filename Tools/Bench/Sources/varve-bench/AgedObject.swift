@@ -17,7 +17,7 @@ struct AgedObject {
         progress("filling \(pageCount) pages")
         try Store.create(path)
         let store = try Store.open(path)
-        let object = try store.createObject(named: "object", size: UInt64(pageCount * 4096))
+        let object = try store.createObject(named: "object", size: UInt64(pageCount * 4096), residency: .exclusive)
         let task = try store.task(named: "bench")
         let address = try task.map(size: UInt64(pageCount * 4096), object: object)
         var generator = RandomPages(seed: seed, count: pageCount)

@@ -44,7 +44,7 @@ struct TimesReport {
                         benchmark: benchmark, name: name, count: times.count, medianUs: numbers[0], p99Us: numbers[1],
                         maximumUs: numbers[2]))
             } else {
-                print(cells(name, numbers.map { String(format: "%.0f", $0) } + ["\(times.count)"]))
+                print(cells(name, numbers.map { String(format: $0 < 100 ? "%.1f" : "%.0f", $0) } + ["\(times.count)"]))
             }
         }
         fflush(nil)

@@ -1,0 +1,128 @@
+internal import AddressMap
+internal import Catalog
+internal import HostMemory
+internal import PageStore
+public import VMTypes
+
+extension Store {
+    /// A region of a task as a commit left it.
+    public struct SavedRegion: Hashable, Sendable {
+        /// The first address.
+        public var start: UInt64
+        /// One past the last address.
+        public var end: UInt64
+        public var current: Protection
+        public var maximum: Protection
+        public var inheritance: Inheritance
+        /// Whether it was made by copying.
+        public var isCopied: Bool
+        public var object: ObjectID?
+        /// The object's name then; empty for memory without a name.
+        public var objectName: String
+        /// Bytes into the object, at `start`.
+        public var offset: UInt64
+    }
+
+    /// The tasks of a state, by name.
+    public func taskNames(at state: State = .head) throws(StoreError) -> [String] {
+        try tasks(at: state).map(\.name).sorted()
+    }
+
+    /// A task's regions in a state, by address. Throws `.notFound` where no task had that name.
+    public func regions(ofTask name: String, at state: State = .head) throws(StoreError) -> [SavedRegion] {
+        let version = try version(of: state)
+        let task = try task(named: name, at: state)
+        var names: [ObjectID: String] = [:]
+        for (id, name) in try objectNames(at: version) { names[id] = name }
+        return task.entries.map { entry in
+            SavedRegion(
+                start: entry.start, end: entry.end, current: entry.current, maximum: entry.maximum,
+                inheritance: entry.inheritance, isCopied: entry.copied, object: entry.object,
+                objectName: entry.object.flatMap { names[$0] } ?? "", offset: entry.offset)
+        }
+    }
+
+    /// Maps a task as it was in a state, read-only: every region with the bytes that it had.
+    ///
+    /// At its own addresses, where they are free in this process; else all of it shifted, `MappedTask.shift` bytes up.
+    /// Nothing of it ever changes while the result lives. Throws `.notFound`, `.notRetained`, `.damaged`.
+    public func mapTask(named name: String, at state: State) throws(StoreError) -> MappedTask {
+        let version = try version(of: state)
+        return try MappedTask(store: self, version: version, try task(named: name, at: state))
+    }
+
+    /// Makes a task that begins as a task was in a state: the same regions at the same places of a window of its own,
+    /// backed by copies that share what is committed. Objects that two regions showed are one object again.
+    ///
+    /// Durable with the next commit. Throws `.notFound`, `.notRetained`, `.exists`, `.full`.
+    public func cloneTask(named name: String, at state: State, as newName: String) throws(StoreError) -> VMTask {
+        try requireWriter("a task")
+        try pages.flush()
+        let version = try version(of: state)
+        let saved = try task(named: name, at: state)
+        return try withMemory { (memory) throws(StoreError) in
+            try checkOpen(memory)
+            try checkNewTask(named: newName, memory)
+            let task = try newTask(named: newName, &memory)
+            do throws(VMError) {
+                try task.receive(saved, at: version, &memory)
+            } catch {
+                task.discard(&memory)
+                throw StoreError(
+                    error.code == .resourceShortage ? .full : error.code == .invalidObject ? .notRetained : .io,
+                    "task '\(name)' could not be cloned: \(error.message)", path: path)
+            }
+            return task
+        }
+    }
+
+    private func task(named name: String, at state: State) throws(StoreError) -> SavedTask {
+        guard let found = try tasks(at: state).first(where: { $0.name == name }) else {
+            throw StoreError(.notFound, "no task is named '\(name)' in this state", advice: "`varve maps` lists the tasks", path: path)
+        }
+        return found
+    }
+
+    private func tasks(at state: State) throws(StoreError) -> [SavedTask] {
+        if state == .head { return try savedTasks { () throws(StoreError) in try catalog.tasks() } }
+        let version = try version(of: state)
+        if isWriter, try catalog.mark < version {
+            try pages.settle()
+            try feeder.catchUp()
+        }
+        var found: [SavedTask] = []
+        for task in try catalog.tasks(at: version) {
+            found.append(
+                SavedTask(
+                    id: task.id, name: task.name, base: task.windowBase, size: task.windowSize,
+                    entries: try catalog.entries(of: task.id, at: version)))
+        }
+        return found
+    }
+}
+
+extension VMTask {
+    /// Takes the regions of a saved task, each object as a copy of what it was at `version`.
+    fileprivate func receive(_ saved: Store.SavedTask, at version: Version, _ memory: inout Store.Memory) throws(VMError) {
+        var copies: [ObjectID: MappedObject] = [:]
+        for entry in saved.entries {
+            var placed = entry.mapEntry
+            placed.start = entry.start - saved.base + windowBase
+            placed.end = entry.end - saved.base + windowBase
+            guard let id = entry.object else { continue }
+            if let copy = copies[id] {
+                placed.backing = .object(copy.id, offset: entry.offset)
+                try insert(placed, copy, &memory)
+                continue
+            }
+            let view = try VMError.translating { () throws(StoreError) in try store.pages.view(of: id, at: version) }
+            let pager = StorePager(view: view, size: view.size, fileDescriptor: view.fileDescriptor)
+            let copy = try memory.fresh(
+                size: view.size, pager: pager, base: MappedObject.CopyBase(source: id, version: version), store)
+            copies[id] = copy
+            try insert(
+                fresh: copy, placed.range, offset: entry.offset, entry.current, entry.maximum, entry.inheritance, copied: true,
+                &memory)
+        }
+    }
+}

@@ -1,0 +1,143 @@
+import Foundation
+import Glibc
+import Synchronization
+@testable import PageStore
+import PageStoreModel
+import TestSupport
+import Testing
+import VMTypes
+
+/// What recovery makes of a ring whose chain ends: a torn tail, a damaged record, or a page store that is too old.
+@Suite struct RecoveryTests {
+    let folder = TemporaryFolder()
+    /// So large that nothing here is settled in the background.
+    private static let ring = 64 << 20
+
+    private func make(ring: Int = ring) throws -> (PageStore, ObjectID, Heap) {
+        _ = try PageStore.create(in: folder.path, options: .init(ringBytes: ring))
+        let store = try PageStore.open(folder.path)
+        let heap = Heap(pages: 1200)
+        let id = ObjectID(store.newID())
+        _ = try store.commit([], operations: [.createObject(id: id, name: "", size: UInt64(heap.count), residency: .shared)])
+        return (store, id, heap)
+    }
+
+    /// A commit of `count` pages; answers where its record lies in the file.
+    @discardableResult
+    private func commit(_ store: PageStore, _ id: ObjectID, _ heap: Heap, _ count: Int) throws -> Int? {
+        let next = store.lastVersion.rawValue + 1
+        for page in 0..<count { heap.fill(page, next << 20 + UInt64(page)) }
+        _ = try store.commit([heap.layer(id, Array(0..<count))])
+        return store.state.withLock { $0.young.last.map { Journal.superblockSize + Int($0.header.position) % store.ringBytes } }
+    }
+
+    private func damage(_ record: Int?) throws {
+        let offset = try #require(record)
+        let file = try File(folder.path + "/" + StoreFile.journal, O_RDWR)
+        let byte = AlignedBuffer(capacity: Page.size)
+        try file.read(into: byte[0..<1], at: offset + 60)
+        byte.base.storeBytes(of: byte.base.load(as: UInt8.self) ^ 1, as: UInt8.self)
+        try file.write(UnsafeRawBufferPointer(byte[0..<1]), at: offset + 60)
+    }
+
+    private func expectDamaged(line: Int = #line) {
+        #expect { try PageStore.open(folder.path) } throws: { ($0 as? StoreError)?.code == .damaged }
+    }
+
+    @Test(arguments: [1, 300, 1000]) func aFlushedRecordThatIsDamagedIsNoTornTail(pages: Int) throws {
+        let (store, id, heap) = try make()
+        try commit(store, id, heap, 3)
+        let damaged = try commit(store, id, heap, pages)
+        try commit(store, id, heap, 2)
+        store.abandon()
+        try damage(damaged)
+        expectDamaged()
+    }
+
+    @Test(arguments: [1, 300, 1000]) func theFirstRecordBehindTheMarkMayBeTheDamagedOne(pages: Int) throws {
+        let (store, id, heap) = try make()
+        try commit(store, id, heap, 3)
+        try store.settle()
+        let damaged = try commit(store, id, heap, pages)
+        try commit(store, id, heap, 2)
+        store.abandon()
+        try damage(damaged)
+        expectDamaged()
+    }
+
+    @Test(arguments: [1, 300, 1000]) func aRecordThatNothingFollowsIsATornTail(pages: Int) throws {
+        let (store, id, heap) = try make()
+        try commit(store, id, heap, 3)
+        let last = store.lastVersion
+        let damaged = try commit(store, id, heap, pages)
+        store.abandon()
+        try damage(damaged)
+        let again = try PageStore.open(folder.path)
+        #expect(again.lastVersion == last)
+        again.abandon()
+    }
+
+    /// Records that do not fit the ring's end leave a gap there; a damaged one may have left it.
+    @Test func aDamagedRecordAtTheRingsBeginningIsFound() throws {
+        let (store, id, heap) = try make()
+        while store.state.withLock({ Int($0.head) }) < Self.ring - (2 << 20) {
+            try commit(store, id, heap, 200)
+            try store.settle()
+        }
+        let damaged = try commit(store, id, heap, 1000)
+        #expect(damaged == Journal.superblockSize)
+        try commit(store, id, heap, 2)
+        store.abandon()
+        try damage(damaged)
+        expectDamaged()
+    }
+
+    @Test func anOlderPageStoreIsRefusedOrMissesNothing() throws {
+        let (store, id, heap) = try make(ring: 1 << 20)
+        let older = TemporaryFolder()
+        var generator = SeededGenerator(seed: 3)
+        var copies: [(name: String, version: Version)] = []
+        let rounds = Budget.of(quick: 60, default: 120, full: 400)
+        for round in 0..<rounds {
+            try commit(store, id, heap, Int.random(in: 1...60, using: &generator))
+            if round % 4 == 0 { try store.settle() }
+            if round % 6 == 1 {
+                let name = "\(older.path)/\(round)"
+                // Not while the settler writes it.
+                store.settling._unsafeLock()
+                defer { store.settling._unsafeUnlock() }
+                try FileManager.default.copyItem(atPath: "\(folder.path)/\(StoreFile.pages)", toPath: name)
+                copies.append((name, store.lastVersion))
+            }
+        }
+        let last = store.lastVersion
+        store.abandon()
+        for copy in copies {
+            let pages = "\(folder.path)/\(StoreFile.pages)"
+            try FileManager.default.removeItem(atPath: pages)
+            try FileManager.default.copyItem(atPath: copy.name, toPath: pages)
+            do {
+                let store = try PageStore.open(folder.path)
+                #expect(store.lastVersion == last, "a copy of version \(copy.version)")
+                store.abandon()
+            } catch { #expect(error.code == .damaged, "\(error)") }
+        }
+    }
+
+    /// The bound holds before the record is written, and falls back when the store is closed.
+    @Test func theLongestRecordIsKnownBeforeItIsWritten() throws {
+        var (store, id, heap) = try make()
+        #expect(try PageStore.readMeta(store.lmdb).longestRecord == 1 << 20)
+        try commit(store, id, heap, 1000)
+        let length = store.state.withLock { $0.young.last!.header.length }
+        #expect(length > 1 << 20 && Journal.roundedLongestRecord(length) >= length)
+        #expect(try PageStore.readMeta(store.lmdb).longestRecord == Journal.roundedLongestRecord(length))
+        store.abandon()
+        store = try PageStore.open(folder.path)
+        #expect(try PageStore.readMeta(store.lmdb).longestRecord == Journal.roundedLongestRecord(length))
+        try store.close()
+        store = try PageStore.open(folder.path)
+        #expect(try PageStore.readMeta(store.lmdb).longestRecord == 1 << 20)
+        try store.close()
+    }
+}
