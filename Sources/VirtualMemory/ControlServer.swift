@@ -68,6 +68,7 @@ final class ControlServer: Sendable {
                 if errno != EINTR && errno != ECONNABORTED { HostFiles.sleep(milliseconds: 50) }
                 continue
             }
+            _ = fcntl(peer, F_SETFD, FD_CLOEXEC)
             self.peer.withLock { $0 = peer }
             if !isStopped.load(ordering: .sequentiallyConsistent) { answer(ControlSocket(descriptor: peer)) }
             self.peer.withLock { $0 = nil }
