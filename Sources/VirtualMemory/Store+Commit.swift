@@ -164,7 +164,8 @@ extension Store {
 
     /// True where memory or maps differ from the last commit.
     public func hasUncommittedChanges() throws(StoreError) -> Bool {
-        try withMemory { (memory) throws(StoreError) in try hasUncommittedChanges(memory) }
+        try ForkedChild.refuse()
+        return try withMemory { (memory) throws(StoreError) in try hasUncommittedChanges(memory) }
     }
 
     func hasUncommittedChanges(_ memory: Memory) throws(StoreError) -> Bool {
