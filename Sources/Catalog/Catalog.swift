@@ -63,6 +63,7 @@ public final class Catalog: Sendable {
 
     /// Ends the connection; every later call throws `.wrongState`. Closing again does nothing.
     public func close() {
+        guard !ForkedChild.isCurrent else { return }
         isOpen.withLock { isOpen in
             guard isOpen else { return }
             isOpen = false
@@ -89,6 +90,7 @@ public final class Catalog: Sendable {
 
     /// Runs `body` while the connection is open; what it throws says what was being done.
     func use<T: Sendable>(_ doing: String, _ body: () throws -> T) throws(StoreError) -> T {
+        try ForkedChild.refuse()
         do {
             return try isOpen.withLock { isOpen in
                 guard isOpen else {

@@ -143,7 +143,8 @@ final class LMDB: @unchecked Sendable {
     /// Runs `body` in a read transaction. What it gets from the tables dies with the transaction.
     @discardableResult
     func read<Result>(_ body: (Transaction) throws(StoreError) -> Result) throws(StoreError) -> Result {
-        try gate.read { () throws(StoreError) in
+        try ForkedChild.refuse()
+        return try gate.read { () throws(StoreError) in
             var handle: OpaquePointer?
             let begun = mdb_txn_begin(try opened(), nil, UInt32(MDB_RDONLY), &handle)
             try Self.check(begun, "begin a read transaction", path)
@@ -155,6 +156,7 @@ final class LMDB: @unchecked Sendable {
     /// Runs `body` in a write transaction and commits it; where this throws, nothing has changed.
     @discardableResult
     func write<Result>(_ body: (Transaction) throws(StoreError) -> Result) throws(StoreError) -> Result {
+        try ForkedChild.refuse()
         let (result, code, number) = try gate.read { () throws(StoreError) in try attempt(body) }
         if code == MDB_SUCCESS { return result }
         if try reopen(after: code) >= number { return result }

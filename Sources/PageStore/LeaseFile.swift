@@ -12,6 +12,8 @@ final class LeaseFile: @unchecked Sendable {
     private static let magic: UInt64 = 0x5341_454c_5652_4156  // "VARVLEAS"
 
     private let file: File
+    /// The writer's lock is this descriptor's, so that a forked child can give it up and keep the leases.
+    private let writing = Mutex<File?>(nil)
     private let used: Mutex<Set<Int>>
 
     static func create(path: String) throws(StoreError) {
@@ -28,12 +30,17 @@ final class LeaseFile: @unchecked Sendable {
 
     /// Takes the writer's lock; false where another process has it.
     func lockWriter() throws(StoreError) -> Bool {
-        guard try file.lock(byte: 0, Int32(F_WRLCK)) else { return false }
+        let own = try File(file.path, O_RDWR)
+        guard try own.lock(byte: 0, Int32(F_WRLCK)) else { return false }
+        writing.withLock { $0 = own }
         try write(slot: [Self.magic, UInt64(getpid()), 0, 0, 0, 0, 0, 0], at: 0)
         return true
     }
 
-    func unlockWriter() { _ = try? file.lock(byte: 0, Int32(F_UNLCK)) }
+    func unlockWriter() { writing.withLock { $0 = nil } }
+
+    /// What holds the writer's lock.
+    var writerDescriptor: Int32? { writing.withLock { $0?.descriptor } }
 
     /// The process id that the present writer wrote down, where there is one.
     func writer() throws(StoreError) -> Int32? {
@@ -45,6 +52,12 @@ final class LeaseFile: @unchecked Sendable {
 
     /// Pins `object` (nil: every object) at `version`: what is mapped or read through it stays.
     func acquire(object: ObjectID?, version: Version, epoch: UInt64, horizon: UInt64) throws(StoreError) -> Lease {
+        Lease(owner: self, slot: try take(object: object, version: version, epoch: epoch, horizon: horizon))
+    }
+
+    /// The same, for as long as a copy of the file's descriptor lives.
+    private func take(object: ObjectID?, version: Version, epoch: UInt64, horizon: UInt64) throws(StoreError) -> Int {
+        try ForkedChild.refuse()
         for slot in 0..<Self.slotCount {
             guard used.withLock({ $0.insert(slot).inserted }) else { continue }
             let byte = Page.size + slot * Self.slotSize
@@ -54,13 +67,26 @@ final class LeaseFile: @unchecked Sendable {
             }
             try write(
                 slot: [Self.magic, object?.rawValue ?? 0, version.rawValue, epoch, horizon, UInt64(getpid()), 0, 0], at: byte)
-            return Lease(owner: self, slot: slot)
+            return slot
         }
         throw StoreError(
             .full, "all \(Self.slotCount) leases of the store are taken", advice: "Close some readers", path: file.path)
     }
 
+    /// A descriptor whose leases are those of `views`, for whom it is handed to.
+    func descriptor(pinning views: [ObjectView]) throws(StoreError) -> Int32 {
+        for view in views {
+            // What is pinned are places: whose pages an object shows is not asked, and all are kept.
+            _ = try take(object: nil, version: view.version, epoch: view.epoch, horizon: view.horizon)
+        }
+        let copy = fcntl(file.descriptor, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { throw File.error("copy the descriptor of", file.path, errno) }
+        return copy
+    }
+
     fileprivate func release(_ slot: Int) {
+        // A forked child shares the lock with its parent.
+        guard !ForkedChild.isCurrent else { return }
         let byte = Page.size + slot * Self.slotSize
         try? write(slot: [UInt64](repeating: 0, count: 8), at: byte)
         _ = try? file.lock(byte: byte, Int32(F_UNLCK))

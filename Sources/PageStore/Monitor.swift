@@ -1,4 +1,5 @@
 internal import Glibc
+internal import VMTypes
 
 /// A mutex with condition variables, where `Mutex` alone does not do: threads that wait for a flush, for ring
 /// space or for the settler.
@@ -31,6 +32,8 @@ final class Monitor<State>: @unchecked Sendable {
     }
 
     func withLock<Result, Failure: Error>(_ body: (inout State) throws(Failure) -> Result) throws(Failure) -> Result {
+        // The lock was held at the fork: in the child nothing changes the state any more, and nobody unlocks.
+        if ForkedChild.isCurrent { return try body(&state) }
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&state)
@@ -62,6 +65,10 @@ final class Monitor<State>: @unchecked Sendable {
             if pthread_cond_timedwait(work, mutex, &deadline) == ETIMEDOUT { return ready(&state) }
         }
     }
+
+    /// Holds the lock across a fork.
+    func lock() { pthread_mutex_lock(mutex) }
+    func unlock() { pthread_mutex_unlock(mutex) }
 
     /// Wakes every waiter; call it after a change under the lock.
     func wake() { pthread_cond_broadcast(condition) }

@@ -11,8 +11,8 @@ public final class ObjectView: @unchecked Sendable {
     let store: PageStore
     let table: PageTable
     private let lease: LeaseFile.Lease
-    private let epoch: UInt64
-    private let horizon: UInt64
+    let epoch: UInt64
+    let horizon: UInt64
 
     fileprivate init(store: PageStore, object: ObjectID, version: Version, table: PageTable, pin: PageStore.Pin) {
         epoch = pin.epoch
@@ -99,6 +99,7 @@ public final class ObjectView: @unchecked Sendable {
 
     /// Copies whole pages to `destination`, each checked against its checksum. Pages past the end read as zeros.
     public func read(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError) {
+        try ForkedChild.refuse()
         var done = 0
         while done < range.count {
             let count = min(256, range.count - done)

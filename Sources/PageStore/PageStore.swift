@@ -69,6 +69,7 @@ public final class PageStore: @unchecked Sendable {
     public var settledVersion: Version { state.withLock { $0.settled } }
 
     func requireWriter() throws(StoreError) {
+        try ForkedChild.refuse()
         guard isWriter else {
             throw StoreError(
                 .readOnly, "this process opened the store for reading", advice: "The writer must do this", path: folder)

@@ -30,7 +30,10 @@ struct VarveCommand: CommandHolder {
 /// The commands under their headings in the help.
 private enum Headings {
     static let store = CommandGroup(
-        name: "Stores", subcommands: [InitCommand.self, ListCommand.self, MapsCommand.self, StatCommand.self, BackupCommand.self])
+        name: "Stores",
+        subcommands: [
+            InitCommand.self, ListCommand.self, MapsCommand.self, StatCommand.self, BackupCommand.self, ServeCommand.self,
+        ])
     static let objects = CommandGroup(
         name: "Objects",
         subcommands: [

@@ -5,6 +5,8 @@ internal import VMTypes
 struct ControlRequest: Codable, Sendable {
     enum Kind: String, Codable, Sendable {
         case settle, createSnapshot, deleteSnapshot, renameSnapshot, reclaim, optimize, retain, backup
+        /// The connection stays: what follows are lines of `AttachmentRequest`.
+        case attach
     }
 
     var kind: Kind

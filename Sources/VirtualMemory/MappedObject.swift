@@ -34,8 +34,14 @@ final class MappedObject {
     var needsView = false
     /// What a copy that no commit has made yet was made of.
     let base: CopyBase?
-    /// Memory entries that need the object.
+    /// Memory entries, and ports of other processes, that need the object.
     var handles = 0
+    /// Another process was given a writable descriptor, and may have stored since the last `gather`.
+    var isGivenOut = false
+    /// Forked children that share the memory, and may have stored since the last `gather`.
+    var children: [ForkedLife] = []
+    /// A child shares it of which nothing can be learned.
+    var isSharedForEver = false
 
     /// A committed state that a copy begins with.
     struct CopyBase {
@@ -109,6 +115,7 @@ final class MappedObject {
     /// Moves what was stored to from the kernel's account to `pending`; what a failing host had told until then too.
     func gather() throws(StoreError) {
         guard isWritable else { return }
+        try gatherForeign()
         let isFresh = pending.isEmpty && mappings.count < 2
         defer { if !isFresh { pending = joined(pending) } }
         switch home {
@@ -122,7 +129,9 @@ final class MappedObject {
         var runs: [PageRange] = []
         switch home {
         case .exclusive(let mapping): if mapping.writable { try mapping.peekDirty(into: &runs) }
-        case .shared: for mapping in mappings { try mapping.peekDirty(into: &runs) }
+        case .shared:
+            for mapping in mappings { try mapping.peekDirty(into: &runs) }
+            try peekForeign(into: &runs)
         }
         return joined(runs)
     }

@@ -102,7 +102,7 @@ extension Store.Memory {
 
     /// Lets go of an object that nothing maps any more. Memory without a name ends then: nothing could show it again.
     mutating func release(_ id: ObjectID, _ store: Store) throws(StoreError) {
-        guard let object = mapped[id], !object.isMapped, object.handles == 0 else { return }
+        guard let object = mapped[id], !object.isMapped, object.handles == 0, !object.hasForeignWriters else { return }
         if object.managed != nil {
             // Abandoning may map it again.
             let isCommitted = tasks.values.contains { $0.committedMap.entries.contains { $0.backing.object == id } }
@@ -123,7 +123,9 @@ extension Store.Memory {
 
     /// Lets go of what the last commit made durable and nothing maps.
     mutating func dropUnmapped() {
-        mapped = mapped.filter { $0.value.isMapped || $0.value.handles > 0 || $0.value.isNeeded }
+        mapped = mapped.filter { _, object in
+            object.isMapped || object.handles > 0 || object.hasForeignWriters || object.isNeeded
+        }
     }
 
     private mutating func isShownBySavedTask(_ id: ObjectID, _ store: Store) throws(StoreError) -> Bool {

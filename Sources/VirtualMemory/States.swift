@@ -38,6 +38,7 @@ extension Store {
 
     /// The version that a state is; `.notFound` where no snapshot has that name or the version is to come.
     public func version(of state: State) throws(StoreError) -> Version {
+        try ForkedChild.refuse()
         switch state {
         case .head: return isWriter ? pages.flushedVersion : pages.settledVersion
         case .version(let version):
@@ -85,6 +86,7 @@ extension Store {
     }
 
     func liveObject(_ name: String) throws(StoreError) -> ObjectInfo {
+        try ForkedChild.refuse()
         let info: ObjectInfo?
         if let id = Self.number(name) { info = try pages.object(id) } else { info = try pages.object(named: name) }
         guard let info, info.isLive else {

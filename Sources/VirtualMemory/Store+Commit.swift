@@ -57,6 +57,7 @@ extension Store {
         // Whatever fails from here on, the changed pages stay in their objects' `pending`.
         var undeclared: StoreError?
         for object in memory.mapped.values where object.isWritable {
+            if object.hasForeignWriters { try attachView(object) }
             if declaredOnly { try gatherDeclared(object, &undeclared) } else { try object.gather() }
             object.declared.removeAll(keepingCapacity: true)
         }
@@ -100,11 +101,15 @@ extension Store {
     }
 
     func checkOpen(_ memory: Memory) throws(StoreError) {
+        try ForkedChild.refuse()
         if memory.isClosed { throw StoreError(.wrongState, "the store was closed", advice: "Open it again", path: path) }
     }
 
     /// Makes the declared pages pending, and in debug builds looks for others.
     private func gatherDeclared(_ object: MappedObject, _ undeclared: inout StoreError?) throws(StoreError) {
+        // What other processes store, they don't declare here.
+        try object.gatherForeign()
+        object.pending = joined(object.pending)
         let declared = joined(object.declared)
         #if DEBUG
             let known = joined(object.pending + declared)
@@ -178,7 +183,8 @@ extension Store {
 
     /// True where memory or maps differ from the last commit; managed objects don't count, no version holds them.
     public func hasUncommittedChanges() throws(StoreError) -> Bool {
-        try withMemory { (memory) throws(StoreError) in try hasUncommittedChanges(memory) }
+        try ForkedChild.refuse()
+        return try withMemory { (memory) throws(StoreError) in try hasUncommittedChanges(memory) }
     }
 
     func hasUncommittedChanges(_ memory: Memory) throws(StoreError) -> Bool {

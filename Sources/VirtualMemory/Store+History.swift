@@ -22,6 +22,7 @@ extension Store {
 
     /// The commits, newest first: those with a message or changes of names and maps, and the latest of the others.
     public func log(limit: Int? = nil) throws(StoreError) -> [LogEntry] {
+        try ForkedChild.refuse()
         let mark = try catalog.mark
         var entries: [LogEntry] = []
         for commit in try pages.commits(after: mark) {
@@ -67,12 +68,16 @@ extension Store {
     }
 
     /// Every snapshot, by version and name.
-    public func snapshots() throws(StoreError) -> [SnapshotInfo] { try pages.snapshots() }
+    public func snapshots() throws(StoreError) -> [SnapshotInfo] {
+        try ForkedChild.refuse()
+        return try pages.snapshots()
+    }
 
     /// Names the committed state, of the store or of one object, by a version of its own. What is not committed is no part
     /// of it.
     @discardableResult
     public func createSnapshot(_ name: String, object: String? = nil, message: String = "") throws(StoreError) -> SnapshotInfo {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.createSnapshot)
             request.name = name
@@ -90,6 +95,7 @@ extension Store {
     }
 
     public func deleteSnapshot(_ name: String) throws(StoreError) {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.deleteSnapshot)
             request.name = name
@@ -100,6 +106,7 @@ extension Store {
     }
 
     public func renameSnapshot(_ from: String, to: String) throws(StoreError) {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.renameSnapshot)
             request.name = from
@@ -127,6 +134,7 @@ extension Store {
 
     /// What differs between two states, by object; an object is the same one where its number is.
     public func diff(_ a: State, _ b: State, object: String? = nil) throws(StoreError) -> [Difference] {
+        try ForkedChild.refuse()
         let from = try version(of: a)
         let to = try version(of: b)
         var before = Dictionary(try objectNames(at: from).map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
@@ -295,6 +303,7 @@ extension Store {
     /// Makes a new object that holds what `reference` does, by one small record; neither sees the other's later writes.
     @discardableResult
     public func clone(_ reference: ObjectReference, as name: String, message: String = "") throws(StoreError) -> ObjectInfo {
+        try ForkedChild.refuse()
         try requireWriter("a clone")
         try pages.flush()
         let version = try version(of: reference.state)

@@ -51,6 +51,7 @@ extension Store {
     ///
     /// Throws `.noStore`, `.locked`, `.damaged`, `.newerFormat`, `.mismatchedFiles`, `.io`.
     public static func open(_ path: String, options: OpenOptions = OpenOptions()) throws(StoreError) -> Store {
+        try ForkedChild.refuse()
         let path = normalized(path)
         switch options.access {
         case .write: return try openForWriting(path, options)
@@ -75,6 +76,7 @@ extension Store {
             pages.afterSettling { feeder.settled() }
             let server = try ControlServer(store: store)
             store.server.withLock { $0 = server }
+            try ForkHooks.add(store)
             store.openingParts.withLock {
                 $0[.pageStore] = pagesOpen - begun
                 $0[.catalog] = catalogOpen - pagesOpen
@@ -133,7 +135,9 @@ extension Store {
             }
             let pages = try PageStore.open(path, access: .read)
             let catalog = try openCatalog(of: pages, readOnly: true)
-            return Store(path: path, pages: pages, catalog: catalog, client: client, options: options)
+            let store = Store(path: path, pages: pages, catalog: catalog, client: client, options: options)
+            try ForkHooks.add(store)
+            return store
         }
     }
 }

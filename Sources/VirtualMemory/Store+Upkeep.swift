@@ -8,6 +8,7 @@ extension Store {
     /// Frees what nobody can see any more. With `dryRun`, only says what that would be.
     @discardableResult
     public func reclaim(dryRun: Bool = false) throws(StoreError) -> ReclaimReport {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.reclaim)
             request.dryRun = dryRun
@@ -35,6 +36,7 @@ extension Store {
 
     /// Rewrites an object's last state, or every object's, in page order, so that it maps in long runs.
     public func optimize(_ object: String?) throws(StoreError) -> ReclaimReport {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.optimize)
             request.object = object
@@ -55,6 +57,7 @@ extension Store {
     public var retention: Retention { pages.retention }
 
     public func setRetention(_ retention: Retention) throws(StoreError) {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.retain)
             request.versions = retention.versions
@@ -67,6 +70,7 @@ extension Store {
 
     /// Copies the store, as of its last commit, to a new path: whole or not at all, and while it is in use.
     public func backup(to destination: String) throws(StoreError) {
+        try ForkedChild.refuse()
         if let client {
             var request = ControlRequest(.backup)
             request.name = HostFiles.absolute(destination)
@@ -85,7 +89,10 @@ extension Store {
     }
 
     /// Every version that a living process pins.
-    public func leases() throws(StoreError) -> [LeaseInfo] { try pages.pinned() }
+    public func leases() throws(StoreError) -> [LeaseInfo] {
+        try ForkedChild.refuse()
+        return try pages.pinned()
+    }
 
     /// The process that holds the writer's lock, if one does; this one, if it is this.
     public func writerProcess() throws(StoreError) -> Int32? { isWriter ? getpid() : try pages.writerProcess() }
@@ -113,6 +120,7 @@ extension Store {
     }
 
     public func statistics() throws(StoreError) -> Statistics {
+        try ForkedChild.refuse()
         let usage = try pages.usage()
         let objects = try objects()
         return Statistics(
@@ -127,7 +135,8 @@ extension Store {
 
     /// Bytes of the journal's ring that wait to be settled, and its size.
     public func journalUse() throws(StoreError) -> (used: UInt64, size: UInt64) {
-        (UInt64(try pages.usage().journal), UInt64(pages.ringBytes))
+        try ForkedChild.refuse()
+        return (UInt64(try pages.usage().journal), UInt64(pages.ringBytes))
     }
 
     private func diskBytes(_ name: String) -> UInt64 {

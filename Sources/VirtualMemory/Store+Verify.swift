@@ -8,6 +8,7 @@ extension Store {
     /// Reports each finding as it is met and goes on. Throws only where checking itself fails. Reading a file that somebody
     /// cut short may raise SIGBUS: check a store that is not trusted in a process of its own, as `varve verify` does.
     public func verify(_ report: (Finding) -> Void) throws(StoreError) -> VerifySummary {
+        try ForkedChild.refuse()
         var summary = try pages.verify(report)
         func find(_ severity: Finding.Severity, _ message: String) {
             summary.findings += 1

@@ -58,12 +58,27 @@ public final class Store: @unchecked Sendable {
 
     /// Runs `body` under the store's lock.
     func withMemory<Result, Failure: Error>(_ body: (inout Memory) throws(Failure) -> Result) throws(Failure) -> Result {
+        if ForkedChild.isCurrent {
+            // What the parent had is not the child's: every call finds a store that is closed.
+            var none = Memory()
+            none.isClosed = true
+            return try body(&none)
+        }
         mutex._unsafeLock()
         defer { mutex._unsafeUnlock() }
         return try body(&memory)
     }
 
+    /// Holds the store's lock across a fork.
+    func lockForFork() -> Memory {
+        mutex._unsafeLock()
+        return memory
+    }
+
+    func unlockAfterFork() { mutex._unsafeUnlock() }
+
     func requireWriter(_ what: String) throws(StoreError) {
+        try ForkedChild.refuse()
         guard isWriter else {
             let writer = try pages.writerProcess()
             throw StoreError(
@@ -77,6 +92,7 @@ public final class Store: @unchecked Sendable {
     /// Memory that tasks mapped is unmapped. A writer that is not closed stays open as long as the process; closing again
     /// does nothing. Where settling fails (a full disk), nothing is lost: the next opening recovers.
     public func close() throws(StoreError) {
+        try ForkedChild.refuse()
         let tasks: [VMTask]? = withMemory { memory in
             if memory.isClosed { return nil }
             memory.isClosed = true

@@ -32,7 +32,7 @@ private func commands(_ type: any ParsableCommand.Type = VarveCommand.self, _ wo
         let expected = [
             "init", "create", "resize", "rename", "rm", "import", "export", "ls", "read", "write", "log", "snapshot",
             "diff", "rollback", "clone", "verify", "repair", "reclaim", "optimize", "retain", "backup", "leases", "stat",
-            "doctor", "demo", "maps",
+            "doctor", "demo", "maps", "serve",
         ]
         #expect(Set(commands().filter { $0.count == 1 }.map { $0[0] }) == Set(expected))
         let inSnapshot = commands().filter { $0.count == 2 && $0[0] == "snapshot" }.map { $0[1] }

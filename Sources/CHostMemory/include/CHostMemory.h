@@ -70,6 +70,14 @@ int hm_lock_on_fault(uint64_t start, uint64_t length);
 /// The host's swap space; 0 or a negated errno.
 int hm_swap_space(uint64_t *total, uint64_t *unused);
 
+// ---- descriptors over sockets --------------------------------------------------------------------------
+
+/// Sends bytes, with a descriptor where it is not negative; the bytes sent or a negated errno.
+long hm_send(int socket, const void *bytes, size_t length, int descriptor);
+/// Receives bytes, and the first descriptor that came with them (-1 where none did), which is closed on exec; the
+/// others are closed. The number of bytes, 0 at the end, or a negated errno.
+long hm_receive(int socket, void *bytes, size_t length, int *descriptor);
+
 // ---- fork ----------------------------------------------------------------------------------------------
 
 /// The process's descriptors, -1 where absent. A forked child's are closed before anything runs in it: they
@@ -80,6 +88,30 @@ int hm_pagemap(void);
 int hm_keep_descriptors(int uffd, int pagemap);
 /// 1 in a forked child of the process that first used this library.
 int hm_is_forked_child(void);
+
+/// What a forked child does before anything else runs in it.
+enum hm_fork_kind {
+    /// Moves a private mapping to `address`, then sets `protection`.
+    HM_FORK_MOVE,
+    /// Sets `protection`.
+    HM_FORK_PROTECT,
+    /// Closes `descriptor`.
+    HM_FORK_CLOSE,
+};
+
+struct hm_fork_step {
+    int32_t kind;
+    int32_t protection;
+    int32_t descriptor;
+    uint64_t address;
+    uint64_t source;
+    uint64_t length;
+};
+
+/// Registers what runs before each fork, after it in the parent, and after the steps in the child; 0 or a negated errno.
+int hm_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+/// Sets the steps of the next child; they are the caller's until they are set anew.
+void hm_fork_steps(const struct hm_fork_step *steps, long count);
 
 // ---- dirty tracking by signal --------------------------------------------------------------------------
 

@@ -1,0 +1,38 @@
+internal import PageStore
+internal import VMTypes
+
+/// What an attached process asks of the one that serves the store: one line of JSON.
+struct AttachmentRequest: Codable, Sendable {
+    enum Kind: String, Codable, Sendable {
+        /// A port to the object `name`. The answer brings a descriptor.
+        case object
+        /// Gives `port` back. It has no answer.
+        case release
+        case commit, createSnapshot
+    }
+
+    var kind: Kind
+    var name: String?
+    var writes: Bool?
+    var port: UInt64?
+    var message: String?
+    var isDeferred: Bool?
+
+    init(_ kind: Kind) { self.kind = kind }
+}
+
+/// The answer to all of these but `release`: one line of JSON.
+struct AttachmentResponse: Codable, Sendable {
+    var error: ControlResponse.Failure?
+    var version: UInt64?
+    var port: UInt64?
+    var object: UInt64?
+    /// Bytes of the object.
+    var size: UInt64?
+    /// Pages of the memory file that came with the answer.
+    var pages: Int?
+
+    init() {}
+
+    init(_ error: StoreError) { self.error = ControlResponse(error).error }
+}
