@@ -146,15 +146,19 @@ import Varve
         for extra in [-1, 1, 4096] {
             let manager = TestManager { request in
                 let bytes = [UInt8](repeating: 1, count: request.length + extra)
-                codes.withLock { $0.append(nil) }
+                let index = codes.withLock { codes in
+                    codes.append(nil)
+                    return codes.count - 1
+                }
                 let error = failure { try request.supply(bytes) }
-                codes.withLock { $0[$0.count - 1] = error?.code }
+                codes.withLock { $0[index] = error?.code }
             }
             let object = try store.makeObject(size: 16 * 4096, manager: manager, attributes: .init(clusterPages: 4))
             let error = read(task, object, page: 5)
             #expect(error?.code == .memoryError && error?.message.contains("were asked for") == true)
         }
-        #expect(codes.withLock { $0.allSatisfy { $0 == .invalidArgument } && !$0.isEmpty })
+        // The reader is told before the manager is.
+        #expect(eventually { codes.withLock { $0.allSatisfy { $0 == .invalidArgument } && !$0.isEmpty } })
         let twice = TestManager { request in
             try request.unavailable()
             let error = failure { try request.supply([UInt8](repeating: 1, count: request.length)) }
