@@ -52,8 +52,11 @@ struct JournalScan {
             last = found.header.version
             records.append(found)
         }
+        // Prologues up to here are intact: what is missing begins here, wherever pages are cut.
+        let end = head
+        let isChained = !records.isEmpty
         try cutTornPages(journal, mark)
-        if damage == nil { try findProofOfDamage(journal, mark, longestRecord, buffer) }
+        if damage == nil { try findProofOfDamage(journal, mark, end, isChained, longestRecord, buffer) }
     }
 
     private static func older(_ mark: JournalMark, _ header: JournalHeader, _ journal: Journal) -> StoreError {
@@ -142,25 +145,27 @@ struct JournalScan {
         return true
     }
 
-    /// Looks for a record that says what the chain lacks had been flushed.
+    /// Looks for a record that says what the chain lacks had been flushed; the chain's prologues are intact up to `end`.
     ///
     /// The ring is written without a gap but at its end. So where the record at the chain's end, or before the mark, is
     /// intact, no later lap has come past it: what was written behind it begins at its end or at the next lap's beginning,
     /// and whatever follows a damaged record there begins within that record's length. Where that record is not, the page
     /// store may be an older copy, and the proof anywhere in the ring.
     private mutating func findProofOfDamage(
-        _ journal: Journal, _ mark: JournalMark, _ longestRecord: UInt64, _ buffer: AlignedBuffer
+        _ journal: Journal, _ mark: JournalMark, _ end: UInt64, _ isChained: Bool, _ longestRecord: UInt64,
+        _ buffer: AlignedBuffer
     ) throws(StoreError) {
         let ring = journal.ringBytes
-        var isThere = !records.isEmpty
+        var isThere = isChained
         if !isThere { isThere = try Self.isThere(mark, journal, buffer) }
         guard isThere else {
             return try findProof(in: 0..<ring, journal, mark, buffer)
         }
-        let start = Int(head % UInt64(ring))
+        let start = Int(end % UInt64(ring))
         let reach = (Page.count(forBytes: Int(min(longestRecord, UInt64(journal.maximumRecord)))) + 1) * Page.size
         try findProof(in: start..<min(start + reach, ring), journal, mark, buffer)
-        guard damage == nil, start + journal.maximumRecord + Page.size > ring else { return }
+        // The missing record may begin at the next lap, or lie here and the one behind it there.
+        guard damage == nil, start + 2 * reach > ring else { return }
         try findProof(in: 0..<min(reach, ring), journal, mark, buffer)
     }
 

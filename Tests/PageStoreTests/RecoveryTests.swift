@@ -40,6 +40,12 @@ import VMTypes
         try file.write(UnsafeRawBufferPointer(byte[0..<1]), at: offset + 60)
     }
 
+    /// One fault over the end of one record and the beginning of the next.
+    private func damage(across record: Int?) throws {
+        try damage(record)
+        try damage(record.map { $0 - Page.size })
+    }
+
     private func expectDamaged(line: Int = #line) {
         #expect { try PageStore.open(folder.path) } throws: { ($0 as? StoreError)?.code == .damaged }
     }
@@ -88,6 +94,41 @@ import VMTypes
         #expect(damaged == Journal.superblockSize)
         try commit(store, id, heap, 2)
         store.abandon()
+        try damage(damaged)
+        expectDamaged()
+    }
+
+    @Test func aFaultAcrossTwoRecordsIsNoTornTail() throws {
+        let (store, id, heap) = try make()
+        try commit(store, id, heap, 3)
+        try commit(store, id, heap, 170)
+        let damaged = try commit(store, id, heap, 170)
+        try commit(store, id, heap, 2)
+        store.abandon()
+        try damage(across: damaged)
+        expectDamaged()
+    }
+
+    /// The record behind the damaged one did not fit the ring's end, and lies at its beginning.
+    @Test func theProofMayLieAtTheRingsBeginning() throws {
+        let ring = 3 << 20
+        let (store, id, heap) = try make(ring: ring)
+        repeat {
+            try commit(store, id, heap, 10)
+            try store.settle()
+        } while store.state.withLock { Int($0.head) % ring } < 270 * Page.size
+        // Nothing settles from here on: the copy holds both records.
+        store.settling._unsafeLock()
+        let damaged = try commit(store, id, heap, 250)
+        let behind = try commit(store, id, heap, 250)
+        #expect(behind == Journal.superblockSize)
+        let copy = TemporaryFolder()
+        let path = copy.path + "/store"
+        try FileManager.default.copyItem(atPath: folder.path, toPath: path)
+        store.settling._unsafeUnlock()
+        store.abandon()
+        try FileManager.default.removeItem(atPath: folder.path)
+        try FileManager.default.moveItem(atPath: path, toPath: folder.path)
         try damage(damaged)
         expectDamaged()
     }
