@@ -37,7 +37,13 @@ final class LeaseFile: @unchecked Sendable {
         return true
     }
 
-    func unlockWriter() { writing.withLock { $0 = nil } }
+    func unlockWriter() {
+        writing.withLock { own in
+            // A copy of the descriptor that is on its way through an exec must not keep the lock.
+            if let own, !ForkedChild.isCurrent { _ = try? own.lock(byte: 0, Int32(F_UNLCK)) }
+            own = nil
+        }
+    }
 
     /// What holds the writer's lock.
     var writerDescriptor: Int32? { writing.withLock { $0?.descriptor } }

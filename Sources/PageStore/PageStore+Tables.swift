@@ -125,6 +125,10 @@ extension PageStore {
     ) throws(StoreError) -> (storage: PageTable.Storage, base: CheckpointBase?, parts: Int) {
         if let base = checkpoint(for: segments, settled: settled, t) {
             do throws(StoreError) {
+                // A checkpoint does not tell that layers in it, or under it, have gone out of use since.
+                if segments[0].through != .infinity {
+                    for segment in segments { _ = try settledRows(of: segment, t) }
+                }
                 let (storage, parts) = try settledStorage(segments, over: base, t, layOver)
                 return (storage, base, parts)
             } catch {
