@@ -29,6 +29,7 @@ final class SharedAsyncTracker: SharedTracker {
 
     /// - Parameter firstFilePage: The file's page that is the object's page 0.
     init(address: UInt64, pages: PageRange, file: Int32, firstFilePage: Int) {
+        SwapActivity.begin()
         self.file = file
         self.firstFilePage = firstFilePage
         range = address..<address + UInt64(pages.count) << UInt64(Page.shift)
@@ -51,18 +52,37 @@ final class SharedAsyncTracker: SharedTracker {
 
     func take(into runs: inout [PageRange]) throws(StoreError) {
         suspects.removeAll(keepingCapacity: true)
-        if unarmedCount > 0 {
-            if SwapActivity.mayHaveTakenPages { try armTablesOfFile() } else { try armNewTables() }
-        }
         let first = runs.count
-        try forEachTableRun { tables, isArmed throws(StoreError) in
-            if isArmed { try self.scan(self.addresses(tables), .takeWritten, &runs) }
+        do throws(StoreError) {
+            if unarmedCount > 0 { try arm() }
+            try forEachTableRun { tables, isArmed throws(StoreError) in
+                if isArmed { try self.scan(self.addresses(tables), .takeWritten, &runs) }
+            }
+        } catch {
+            // Their tables are armed: nobody would find them again.
+            appendSuspects(to: &runs, from: first)
+            throw error
         }
-        if !suspects.isEmpty {
-            for run in runs[first...] { suspects.insertRun(run) }
-            runs.replaceSubrange(first..., with: suspects)
-        }
+        appendSuspects(to: &runs, from: first)
         leaveOutPoisoned(&runs, from: first)
+    }
+
+    private func appendSuspects(to runs: inout [PageRange], from first: Int) {
+        guard !suspects.isEmpty else { return }
+        for run in runs[first...] { suspects.insertRun(run) }
+        runs.replaceSubrange(first..., with: suspects)
+        suspects.removeAll(keepingCapacity: true)
+    }
+
+    private func arm() throws(StoreError) {
+        if SwapActivity.mayHaveTakenPages { return try armTablesOfFile() }
+        try armNewTables()
+        guard SwapActivity.mayHaveTakenPages else { return }
+        // Pages may have left their tables between the two looks.
+        var found: [PageRange] = []
+        for tables in touched { try appendPagesOfFile(addresses(tables), &found) }
+        try armTablesOfFile()
+        for run in found { suspects.insertRun(run) }
     }
 
     func peek(into runs: inout [PageRange]) throws(StoreError) { try peek(pages, into: &runs) }
@@ -144,9 +164,9 @@ final class SharedAsyncTracker: SharedTracker {
             for table in tables where !isArmed[table] {
                 let addresses = addresses(table..<table + 1)
                 try scanner.armAll(addresses)
-                markArmed(table..<table + 1)
                 // Looked at after arming: a store before it is in the file, a later one is found by the scan.
                 try appendPagesOfFile(addresses, &suspects)
+                markArmed(table..<table + 1)
             }
         }
     }

@@ -9,15 +9,20 @@ enum SwapActivity {
     static let isSuspected = Atomic<Bool>(false)
     private static let countAtFirst = Atomic<Int>(-1)
 
+    /// Counts from now on; called before memory that is tracked can be stored to.
+    static func begin() {
+        guard countAtFirst.load(ordering: .relaxed) < 0 else { return }
+        _ = countAtFirst.compareExchange(expected: -1, desired: pagesMovedOut(), ordering: .relaxed)
+    }
+
     static var mayHaveTakenPages: Bool {
         if isSuspected.load(ordering: .relaxed) { return true }
         var total: UInt64 = 0, unused: UInt64 = 0
         guard hm_swap_space(&total, &unused) == 0, total > 0 else { return false }
-        let count = pagesMovedOut()
-        let (_, first) = countAtFirst.compareExchange(expected: -1, desired: count, ordering: .relaxed)
+        let first = countAtFirst.load(ordering: .relaxed)
         // Where swap space is full, pages leave the tables and then find no room.
         let isFull = unused < total / 16
-        guard isFull || (first >= 0 && first != count) else { return false }
+        guard isFull || first != pagesMovedOut() else { return false }
         isSuspected.store(true, ordering: .relaxed)
         return true
     }
