@@ -25,7 +25,7 @@ public final class MappedTask: Sendable {
         var mappings: [ExclusiveMapping] = []
         do throws(StoreError) {
             for entry in task.entries {
-                guard let id = entry.object else { continue }
+                guard let id = entry.object, try store.holds(id, at: version) else { continue }
                 while true {
                     let view: ObjectView
                     if let known = views[id] { view = known } else { view = try store.pages.view(of: id, at: version) }

@@ -14,6 +14,8 @@ extension Store {
         var deleted: Set<ObjectID> = []
         /// Tasks that the next commit deletes.
         var terminated: [TaskID: String] = [:]
+        /// Memory that was abandoned before a commit made it, while a forked child has it: nobody else gets it.
+        var lent: [MappedObject] = []
         /// Objects of exclusive residency, unmapped with bytes that are not yet committed.
         var carried: [ObjectID: CarriedPages] = [:]
         /// Every object that a memory manager serves or served: commits leave their regions out.
@@ -123,8 +125,9 @@ extension Store.Memory {
 
     /// Lets go of what the last commit made durable and nothing maps.
     mutating func dropUnmapped() {
-        mapped = mapped.filter { _, object in
-            object.isMapped || object.handles > 0 || object.hasForeignWriters || object.isNeeded
+        for (id, object) in mapped
+        where !object.isMapped && object.handles == 0 && !object.hasForeignWriters && !object.isNeeded {
+            mapped[id] = nil
         }
     }
 

@@ -54,6 +54,7 @@ extension Store {
         try requireWriter("a commit")
         try checkOpen(memory)
         memory.releaseHandles(self)
+        memory.lent.removeAll { !$0.isSharedForEver && !$0.children.contains(where: \.lasts) }
         // Whatever fails from here on, the changed pages stay in their objects' `pending`.
         var undeclared: StoreError?
         for object in memory.mapped.values where object.isWritable {
@@ -62,6 +63,11 @@ extension Store {
             object.declared.removeAll(keepingCapacity: true)
         }
         if let undeclared { throw undeclared }
+        for (id, object) in memory.mapped
+        where object.managed == nil && !object.isMapped && object.handles == 0 && !object.hasForeignWriters {
+            // Memory without a name that the last forked child has let go of.
+            try memory.release(id, self)
+        }
         var taken: [MappedObject] = []
         var inputs: [LayerInput] = []
         var copies: [CarriedPages] = []
@@ -155,11 +161,13 @@ extension Store {
     public func abandon() throws(StoreError) {
         try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
-            for object in memory.mapped.values { try attachView(object) }
             // First every mapping goes that is not as it was: an object may be on its way from one task to another.
             for task in memory.tasks.values { try task.unmapChanged(&memory) }
             memory.carried = [:]
-            for id in memory.created { memory.mapped[id] = nil }
+            for id in memory.created {
+                if let object = memory.mapped[id], object.hasForeignWriters { memory.lent.append(object) }
+                memory.mapped[id] = nil
+            }
             memory.created = []
             memory.deleted = []
             // A terminated task is there again, under a name that only one can have.
@@ -172,6 +180,8 @@ extension Store {
             for task in memory.tasks.values { try task.revertMap(&memory) }
             for object in memory.mapped.values where object.isWritable {
                 try object.gather()
+                // Only what was changed needs its committed bytes, and a lease on them.
+                if !object.pending.isEmpty { try attachView(object) }
                 if object.managed == nil { try object.restore(object.pending) } else { try object.giveUp(object.pending) }
                 object.pending.removeAll(keepingCapacity: true)
                 object.declared.removeAll(keepingCapacity: true)

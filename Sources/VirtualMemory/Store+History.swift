@@ -210,6 +210,7 @@ extension Store {
             guard !plan.operations.isEmpty else { return pages.lastVersion }
             let text = message.isEmpty ? "roll back to \(version)" : message
             let made = try pages.commit([], operations: plan.operations + [.message(text)])
+            memory.shownBySavedTasks = nil
             for (id, runs) in plan.restores {
                 guard let mapped = memory.mapped[id] else { continue }
                 mapped.storePager?.attach(try pages.head(of: id))

@@ -97,7 +97,7 @@ extension Store {
     }
 
     func requireUnmapped(_ info: ObjectInfo, _ memory: Memory) throws(StoreError) {
-        guard memory.mapped[info.id] == nil, memory.carried[info.id] == nil else {
+        guard memory.mapped[info.id] == nil, memory.carried[info.id] == nil, !memory.deleted.contains(info.id) else {
             throw StoreError(
                 .busy, "object '\(info.name)' is mapped, or has changes that are not committed",
                 advice: "Deallocate its region and commit first", path: path)
@@ -106,9 +106,16 @@ extension Store {
 
     @discardableResult
     public func renameObject(_ name: String, to newName: String, message: String = "") throws(StoreError) -> Version {
-        let info = try liveObject(name)
+        try requireWriter("a new name")
         guard !newName.isEmpty else { throw StoreError(.invalid, "an object needs a name", path: path) }
-        return try commitOperations([.renameObject(id: info.id, name: newName)], message: message)
+        return try withMemory { (memory) throws(StoreError) in
+            let info = try liveObject(name)
+            guard !memory.deleted.contains(info.id) else {
+                throw StoreError(
+                    .busy, "object \(info.id) ends with the next commit", advice: "Commit or abandon first", path: path)
+            }
+            return try commitOperations([.renameObject(id: info.id, name: newName)], message: message)
+        }
     }
 
     /// Deletes an object from the next version on; snapshots and kept versions still hold it. `.busy` where it is mapped.

@@ -31,7 +31,7 @@ extension Store {
     /// A task's regions in a state, by address. Throws `.notFound` where no task had that name.
     public func regions(ofTask name: String, at state: State = .head) throws(StoreError) -> [SavedRegion] {
         let version = try version(of: state)
-        let task = try task(named: name, at: state)
+        let task = try task(named: name, at: fixed(state, version))
         var names: [ObjectID: String] = [:]
         for (id, name) in try objectNames(at: version) { names[id] = name }
         return task.entries.map { entry in
@@ -48,7 +48,7 @@ extension Store {
     /// Nothing of it ever changes while the result lives. Throws `.notFound`, `.notRetained`, `.damaged`.
     public func mapTask(named name: String, at state: State) throws(StoreError) -> MappedTask {
         let version = try version(of: state)
-        return try MappedTask(store: self, version: version, try task(named: name, at: state))
+        return try MappedTask(store: self, version: version, try task(named: name, at: fixed(state, version)))
     }
 
     /// Makes a task that begins as a task was in a state: the same regions at the same places of a window of its own,
@@ -59,7 +59,7 @@ extension Store {
         try requireWriter("a task")
         try pages.flush()
         let version = try version(of: state)
-        let saved = try task(named: name, at: state)
+        let saved = try task(named: name, at: fixed(state, version))
         return try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
             try checkNewTask(named: newName, memory)
@@ -74,6 +74,11 @@ extension Store {
             }
             return task
         }
+    }
+
+    /// The state that the version stands for: the head moves on, and may hold what is not yet flushed.
+    private func fixed(_ state: State, _ version: Version) -> State {
+        isWriter && state == .head ? .version(version) : state
     }
 
     private func task(named name: String, at state: State) throws(StoreError) -> SavedTask {
@@ -101,6 +106,14 @@ extension Store {
     }
 }
 
+extension Store {
+    /// Whether the object was there at `version`.
+    func holds(_ id: ObjectID, at version: Version) throws(StoreError) -> Bool {
+        guard let info = try pages.object(id) else { return false }
+        return info.born <= version && version < info.died
+    }
+}
+
 extension VMTask {
     /// Takes the regions of a saved task, each object as a copy of what it was at `version`.
     fileprivate func receive(_ saved: Store.SavedTask, at version: Version, _ memory: inout Store.Memory) throws(VMError) {
@@ -110,6 +123,11 @@ extension VMTask {
             placed.start = entry.start - saved.base + windowBase
             placed.end = entry.end - saved.base + windowBase
             guard let id = entry.object else { continue }
+            guard try VMError.translating({ () throws(StoreError) in try store.holds(id, at: version) }) else {
+                // A region whose object is gone stays one without access.
+                try reserve(placed)
+                continue
+            }
             if let copy = copies[id] {
                 placed.backing = .object(copy.id, offset: entry.offset)
                 try insert(placed, copy, &memory)

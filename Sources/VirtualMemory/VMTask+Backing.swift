@@ -123,15 +123,20 @@ extension VMTask {
         let pieces = map.pieces(in: range)
         try refuseCuts(range, memory)
         var left: Set<ObjectID> = []
-        try VMError.translating { () throws(StoreError) in
-            for piece in pieces {
-                guard let id = piece.backing.object, let object = memory.mapped[id] else { continue }
-                left.insert(id)
-                switch object.home {
-                case .shared: try object.unmap(piece.range)
-                case .exclusive: try memory.carry(object, store)
+        do throws(VMError) {
+            try VMError.translating { () throws(StoreError) in
+                for piece in pieces {
+                    guard let id = piece.backing.object, let object = memory.mapped[id] else { continue }
+                    left.insert(id)
+                    switch object.home {
+                    case .shared: try object.unmap(piece.range)
+                    case .exclusive: try memory.carry(object, store)
+                    }
                 }
             }
+        } catch {
+            for piece in pieces { showAgain(piece, memory) }
+            throw error
         }
         for id in left {
             guard let object = memory.mapped[id] else { continue }
@@ -142,6 +147,21 @@ extension VMTask {
         }
         if !map.remove(range).isEmpty { noteChange(range) }
         for id in left { try VMError.translating { () throws(StoreError) in try memory.release(id, store) } }
+    }
+
+    /// Shows what a failed unmapping has taken away of an entry, as far as the host lets us.
+    private func showAgain(_ piece: MapEntry, _ memory: Store.Memory) {
+        guard let id = piece.backing.object, let object = memory.mapped[id], case .shared = object.home else { return }
+        var next = piece.start
+        var holes: [Range<UInt64>] = []
+        for mapping in object.mappings(in: piece.range) {
+            if mapping.range.lowerBound > next { holes.append(next..<mapping.range.lowerBound) }
+            next = max(next, mapping.range.upperBound)
+        }
+        if next < piece.end { holes.append(next..<piece.end) }
+        for hole in holes { if let lost = piece.clipped(to: hole) { try? show(lost, object) } }
+        // A part that was about to go may have been protected.
+        try? apply(piece, object, isDefault: false)
     }
 
     /// An exclusive object's only mapping goes as a whole.
@@ -187,6 +207,8 @@ extension VMTask {
                 if let object = memory.mapped[placement.object] {
                     if case .shared = object.home {
                         for piece in committedMap.pieces(in: placement.range.clamped(to: range), backedOtherwiseIn: map) {
+                            // An abandoning that failed may have shown it already.
+                            try VMError.translating { () throws(StoreError) in try object.unmap(piece.range) }
                             try show(piece, object)
                         }
                     }

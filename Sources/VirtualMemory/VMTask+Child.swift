@@ -60,7 +60,7 @@ extension VMTask {
         }
     }
 
-    private func reserve(_ entry: MapEntry) throws(VMError) {
+    func reserve(_ entry: MapEntry) throws(VMError) {
         try map.insert(entry)
         noteChange(entry.range)
     }

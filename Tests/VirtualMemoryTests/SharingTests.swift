@@ -181,6 +181,36 @@ import Varve
         try again.close()
     }
 
+    @Test func whatEndsWithTheNextCommitIsNotChangedBefore() throws {
+        let address = try task.allocate(size: 4096)
+        set(task, address, 1)
+        try store.commit()
+        let id = try #require(try task.region(address).object)
+        try task.deallocate(address: address, size: 4096)
+        #expect { try store.deleteObject("\(id)") } throws: { ($0 as? StoreError)?.code == .busy }
+        #expect { try store.renameObject("\(id)", to: "keep") } throws: { ($0 as? StoreError)?.code == .busy }
+        #expect { try store.resizeObject("\(id)", to: 0) } throws: { ($0 as? StoreError)?.code == .busy }
+        try store.commit()
+        #expect(try store.objects().isEmpty)
+        try store.close()
+    }
+
+    @Test func aDeadRegionLeavesTheOthersOfAPastTask() throws {
+        let object = try store.createObject(named: "a", size: 4096)
+        _ = try task.map(size: 4096, object: object)
+        let plain = try task.allocate(size: 4096)
+        set(task, plain, 7)
+        try store.commit()
+        try store.close()
+        let again = try fixture.open()
+        try again.deleteObject("a")
+        let past = try again.mapTask(named: "main", at: .head)
+        #expect(past.pointer(plain).load(as: Int.self) == 7)
+        let clone = try again.cloneTask(named: "main", at: .head, as: "clone")
+        #expect(word(clone, plain - task.windowBase + clone.windowBase) == 7)
+        try again.close()
+    }
+
     @Test func memoryEntriesGiveFewerRights() throws {
         let address = try task.allocate(size: 4 * 4096)
         set(task, address + 4096, 5)
