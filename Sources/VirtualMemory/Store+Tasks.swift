@@ -45,11 +45,10 @@ extension Store {
 
     /// A task without a region, in a window above all others.
     func newTask(named name: String, _ memory: inout Memory) throws(StoreError) -> VMTask {
-        let base = try newWindowBase(memory)
-        let window = try AddressWindow(base: base, byteCount: Int(Self.windowSize))
+        let window = try newWindow(memory)
         let task = VMTask(
             name: name, id: try newTaskID(memory), store: self, window: window,
-            map: AddressMap(bounds: base..<base + Self.windowSize), isSaved: false)
+            map: AddressMap(bounds: window.base..<window.base + Self.windowSize), isSaved: false)
         memory.tasks[task.id] = task
         return task
     }
@@ -163,19 +162,35 @@ extension Store {
         return changes
     }
 
-    /// The first window above all windows of the store's tasks; where none is left, the first between them.
-    private func newWindowBase(_ memory: Memory) throws(StoreError) -> UInt64 {
+    /// Reserves the first window above all windows of the store's tasks; where none is left, the first between them. What
+    /// this process has at an address is passed over.
+    private func newWindow(_ memory: Memory) throws(StoreError) -> AddressWindow {
         var taken: [Range<UInt64>] = []
         for task in try savedTasks({ () throws(StoreError) in try catalog.tasks() }) { taken.append(task.base..<task.base + task.size) }
         for task in memory.tasks.values { taken.append(task.windowBase..<task.windowBase + task.windowSize) }
+        var occupied: StoreError?
         let above = taken.reduce(pages.windowBase) { max($0, $1.upperBound) }
-        if above < 0x7000_0000_0000 { return above }
+        if let window = try firstWindow(in: above..<max(above, 0x7000_0000_0000), &occupied) { return window }
         // Tasks that are no more left gaps.
         var base = pages.windowBase
         for window in taken.sorted(by: { $0.lowerBound < $1.lowerBound }) {
-            if base + Self.windowSize <= window.lowerBound { return base }
+            if window.lowerBound > base, let found = try firstWindow(in: base..<window.lowerBound, &occupied) { return found }
             base = max(base, window.upperBound)
         }
-        throw StoreError(.full, "the store's tasks have used up the addresses for their windows", path: path)
+        throw occupied
+            ?? StoreError(.full, "the store's tasks have used up the addresses for their windows", path: path)
+    }
+
+    /// The first free window of a range, or nil; `occupied` tells what was in the way.
+    private func firstWindow(in range: Range<UInt64>, _ occupied: inout StoreError?) throws(StoreError) -> AddressWindow? {
+        var base = range.lowerBound
+        while base + Self.windowSize <= range.upperBound {
+            do throws(StoreError) { return try AddressWindow(base: base, byteCount: Int(Self.windowSize)) } catch {
+                guard error.code == .addressTaken else { throw error }
+                occupied = error
+            }
+            base += Self.windowSize
+        }
+        return nil
     }
 }

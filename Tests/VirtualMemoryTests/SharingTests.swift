@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 import Varve
@@ -179,6 +180,16 @@ import Varve
         try again.commit()
         #expect(word(try again.task(named: "child"), there) == 3)
         try again.close()
+    }
+
+    @Test func aNewTasksWindowPassesOverWhatTheProcessHas() throws {
+        let next = task.windowBase + task.windowSize
+        let noReplace: Int32 = 0x100000
+        let taken = mmap(
+            UnsafeMutableRawPointer(bitPattern: UInt(next) + 4096), 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | noReplace, -1, 0)
+        defer { munmap(taken, 4096) }
+        #expect(try store.task(named: "second").windowBase == next + task.windowSize)
+        try store.close()
     }
 
     @Test func whatEndsWithTheNextCommitIsNotChangedBefore() throws {
