@@ -9,7 +9,7 @@ import Varve
 
     @Test(arguments: everyMode)
     func randomSequencesDoWhatTheModelDoes(_ options: Store.OpenOptions) throws {
-        for round in 0..<Budget.of(quick: 1, default: 2, full: 12) {
+        for round in 0..<Budget.of(quick: 1, default: 2, full: 8) {
             let seed = UInt64.random(in: 0...UInt64.max)
             let path = fixture.folder.path + "/store\(round)"
             try Store.create(path, options: .init(ringBytes: 1 << 20, windowBase: StoreFixture.newWindowBase()))
