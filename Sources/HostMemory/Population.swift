@@ -45,18 +45,21 @@ extension Population {
 
     /// Passes on how a range of mapped addresses is going to be used; no byte changes.
     ///
-    /// A host that can't take the advice is no error. `free` and `zero` are not advice, and do nothing here.
+    /// A host that can't take the advice is no error.
+    ///
+    /// - Throws: `.invalid` for `free` and `zero`, which are not advice; `.io` for addresses that are not mapped.
     public static func advise(address: UInt64, byteCount: Int, _ behavior: MemoryBehavior) throws(StoreError) {
         let cold: Int32 = 20, pageOut: Int32 = 21
         let advice: Int32
         switch behavior {
-        case .default: advice = Int32(MADV_NORMAL)
+        // The host knows no descending order.
+        case .default, .reverseSequential: advice = Int32(MADV_NORMAL)
         case .random: advice = Int32(MADV_RANDOM)
-        case .sequential, .reverseSequential: advice = Int32(MADV_SEQUENTIAL)
+        case .sequential: advice = Int32(MADV_SEQUENTIAL)
         case .willNeed: advice = Int32(MADV_WILLNEED)
         case .dontNeed: advice = cold
         case .pageOut: advice = pageOut
-        case .free, .zero: return
+        case .free, .zero: throw StoreError(.invalid, "\(behavior) is no advice")
         }
         do throws(StoreError) { try SystemCall.advise(address, byteCount, advice) } catch {
             guard error.errno == EINVAL || error.errno == EBADF || error.errno == EAGAIN else { throw error }

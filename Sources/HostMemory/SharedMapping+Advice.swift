@@ -3,32 +3,6 @@ internal import Glibc
 public import VMTypes
 
 extension SharedMapping {
-    /// Tells the kernel how pages will be used. No byte changes.
-    ///
-    /// - Throws: `.invalid` for behaviours that change bytes, or that are not advice.
-    public func advise(_ pages: PageRange, _ behavior: MemoryBehavior) throws(StoreError) {
-        let cold: Int32 = 20
-        let advice: Int32
-        switch behavior {
-        case .default: advice = Int32(MADV_NORMAL)
-        case .random: advice = Int32(MADV_RANDOM)
-        case .sequential: advice = Int32(MADV_SEQUENTIAL)
-        case .reverseSequential: advice = Int32(MADV_NORMAL)
-        case .willNeed: advice = Int32(MADV_WILLNEED)
-        case .dontNeed: advice = cold
-        case .free, .pageOut, .zero:
-            throw StoreError(.invalid, "\(behavior) is no advice")
-        }
-        try working(on: pages) { () throws(StoreError) in
-            let live = pages.intersection(placement.live)
-            guard live.count > 0 else { return }
-            // The kernel refuses to age pages that are wired: there is nothing to do for them.
-            do throws(StoreError) {
-                try SystemCall.advise(placement.address(of: live.start), live.count << Page.shift, advice)
-            } catch where error.errno == EINVAL && behavior == .dontNeed {}
-        }
-    }
-
     /// Keeps pages in memory, or no longer.
     ///
     /// They are brought into memory first. A page counts once, however often it is wired.

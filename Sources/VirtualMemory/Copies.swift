@@ -27,7 +27,9 @@ extension Store.Memory {
             let buffer = UnsafeMutableRawPointer.allocate(byteCount: 64 * Page.size, alignment: Page.size)
             defer { buffer.deallocate() }
             var copied: [PageRange] = []
-            func store(_ runs: [PageRange], _ bytes: (PageRange) throws(StoreError) -> UnsafeRawPointer) throws(StoreError) {
+            func store(
+                _ runs: [PageRange], within range: PageRange, _ bytes: (PageRange) throws(StoreError) -> UnsafeRawPointer
+            ) throws(StoreError) {
                 for run in runs {
                     var part = run.intersection(range)
                     while !part.isEmpty {
@@ -39,20 +41,14 @@ extension Store.Memory {
                 }
             }
             if let view {
-                for run in differing {
-                    var part = run.intersection(copy.livePages)
-                    while !part.isEmpty {
-                        let piece = PageRange(start: part.start, count: min(64, part.count))
-                        try view.read(piece, into: buffer)
-                        try target.store(piece, from: buffer)
-                        part = PageRange(start: piece.end, count: part.end - piece.end)
-                    }
-                    copied.append(run.intersection(copy.livePages))
+                try store(differing, within: copy.livePages) { (piece) throws(StoreError) in
+                    try view.read(piece, into: buffer)
+                    return UnsafeRawPointer(buffer)
                 }
             }
-            if let carried { try store(carried.runs) { carried.origin + $0.start * Page.size } }
+            if let carried { try store(carried.runs, within: range) { carried.origin + $0.start * Page.size } }
             if let source {
-                try store(source.pending) { (piece) throws(StoreError) in
+                try store(source.pending, within: range) { (piece) throws(StoreError) in
                     if case .shared(let shared) = source.home { return UnsafeRawPointer(shared.pointer(toPage: piece.start)) }
                     try source.copyOut(piece, into: buffer)
                     return UnsafeRawPointer(buffer)

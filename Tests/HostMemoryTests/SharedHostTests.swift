@@ -110,14 +110,15 @@ struct SharedHostTests {
         _ = try mapping.take()
         mapping.store(3, 120)
         let all = PageRange(start: 0, count: fixture.pageCount)
-        for behavior in MemoryBehavior.allCases where !behavior.changesBytes && behavior != .pageOut {
-            try mapping.advise(all, behavior)
+        for behavior in MemoryBehavior.allCases where !behavior.changesBytes {
+            try Population.advise(address: mapping.address, byteCount: all.count << Page.shift, behavior)
         }
         try mapping.protect(PageRange(start: 130, count: 5), .none)
         let some = PageRange(start: 100, count: 60)
         try mapping.wire(some, true)
         #expect(try fixture.memory.residentRuns(in: some) == [some])
-        try mapping.advise(some, .dontNeed)
+        let start = mapping.address + UInt64((some.start - mapping.pages.start) << Page.shift)
+        try Population.advise(address: start, byteCount: some.count << Page.shift, .dontNeed)
         try mapping.wire(some, false)
         try mapping.protect(PageRange(start: 130, count: 5), .default)
         #expect(try mapping.take() == [120])

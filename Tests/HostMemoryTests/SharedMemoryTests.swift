@@ -192,7 +192,7 @@ struct SharedMemoryTests {
         #expect(throws: StoreError.self) { try mapping.unmap(PageRange(start: 19, count: 2), dirty: &dirty) }
         #expect(throws: StoreError.self) { try mapping.unmap(PageRange(start: 19, count: 0), dirty: &dirty) }
         #expect(throws: StoreError.self) { try mapping.protect(PageRange(start: 0, count: 1), Protection(rawValue: 8)) }
-        #expect(throws: StoreError.self) { try mapping.advise(one, .zero) }
+        #expect(throws: StoreError.self) { try Population.advise(address: base, byteCount: Page.size, .zero) }
         mapping.unmap()
         mapping.unmap()
         do {
