@@ -29,20 +29,36 @@ final class LeaseFile: @unchecked Sendable {
     }
 
     /// Takes the writer's lock; false where another process has it.
-    func lockWriter() throws(StoreError) -> Bool {
+    ///
+    /// One that has it for a moment only is waited for, ten seconds at most: it may be a command that looks at the store.
+    func lockWriter(briefly: Bool = false) throws(StoreError) -> Bool {
         let own = try File(file.path, O_RDWR)
-        guard try own.lock(byte: 0, Int32(F_WRLCK)) else { return false }
+        var waits = 0
+        while try !own.lock(byte: 0, Int32(F_WRLCK)) {
+            guard try isWriterBrief(), waits < 5000 else { return false }
+            waits += 1
+            usleep(2000)
+        }
         writing.withLock { $0 = own }
-        try write(slot: [Self.magic, UInt64(getpid()), 0, 0, 0, 0, 0, 0], at: 0)
+        try write(slot: [Self.magic, UInt64(getpid()), briefly ? 1 : 0, 0, 0, 0, 0, 0], at: 0)
         return true
     }
 
     func unlockWriter() {
         writing.withLock { own in
             // A copy of the descriptor that is on its way through an exec must not keep the lock.
-            if let own, !ForkedChild.isCurrent { _ = try? own.lock(byte: 0, Int32(F_UNLCK)) }
+            if let own, !ForkedChild.isCurrent {
+                try? write(slot: [UInt64](repeating: 0, count: 8), at: 0)
+                _ = try? own.lock(byte: 0, Int32(F_UNLCK))
+            }
             own = nil
         }
+    }
+
+    /// True where the writer is one for a moment only, or is about to write down what it is.
+    private func isWriterBrief() throws(StoreError) -> Bool {
+        let slot = try read(at: 0)
+        return slot[1] == 0 || slot[2] == 1
     }
 
     /// What holds the writer's lock.

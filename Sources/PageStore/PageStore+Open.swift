@@ -14,8 +14,9 @@ extension PageStore {
     /// Opens the store in `folder`, and recovers it where its last writer did not close it.
     ///
     /// Throws `.noStore`, `.locked` (naming the writer's process), `.newerFormat`, `.damaged`, `.mismatchedFiles`.
-    /// Recovery needs no space on the disk and may itself be cut off and done again.
-    public static func open(_ folder: String, access: Access = .write) throws(StoreError) -> PageStore {
+    /// Recovery needs no space on the disk and may itself be cut off and done again. A writer that says it is one `briefly`
+    /// is waited for by the next, ten seconds at most; any other is not.
+    public static func open(_ folder: String, access: Access = .write, briefly: Bool = false) throws(StoreError) -> PageStore {
         for name in [StoreFile.journal, StoreFile.pages] where !Folder.exists(folder + "/" + name) {
             if name == StoreFile.journal || !Folder.exists(folder + "/" + StoreFile.journal) {
                 throw StoreError(.noStore, "there is no store here", advice: "`varve init` makes one", path: folder)
@@ -25,11 +26,12 @@ extension PageStore {
         }
         let leases = try LeaseFile(path: folder + "/" + StoreFile.leases)
         if access == .write {
-            guard try leases.lockWriter() else {
+            guard try leases.lockWriter(briefly: briefly) else {
                 let process = try leases.writer()
                 throw StoreError(
                     .locked, "process \(process.map(String.init) ?? "unknown") is the store's writer",
-                    advice: "Ask it (commands do, over its control socket), open for reading, or wait", path: folder)
+                    advice: "`varve leases \(folder)` shows who uses the store: open it for reading, or wait until its writer is done",
+                    path: folder)
             }
         }
         let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)

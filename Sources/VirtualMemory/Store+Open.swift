@@ -19,7 +19,7 @@ extension Store {
 
     /// What a process wants of a store.
     public enum Access: Sendable {
-        /// Be its writer; `.locked` where another process is.
+        /// Be its writer; `.locked` where another process is, and not for a moment only.
         case write
         /// Read what is committed, beside a writer or without one.
         case read
@@ -36,14 +36,19 @@ extension Store {
         public var demandFill: Bool?
         /// Check every page's checksum when it is mapped, rather than when it is copied only.
         public var checksOnMap: Bool
+        /// The store is closed again in a moment: who wants to write meanwhile waits for that, ten seconds at most, where
+        /// any other writer is `.locked` at once. For programs that look and go, as the commands do.
+        public var isBrief: Bool
 
         public init(
-            access: Access = .write, tracking: DirtyTracking? = nil, demandFill: Bool? = nil, checksOnMap: Bool = false
+            access: Access = .write, tracking: DirtyTracking? = nil, demandFill: Bool? = nil, checksOnMap: Bool = false,
+            isBrief: Bool = false
         ) {
             self.access = access
             self.tracking = tracking
             self.demandFill = demandFill
             self.checksOnMap = checksOnMap
+            self.isBrief = isBrief
         }
     }
 
@@ -66,7 +71,7 @@ extension Store {
 
     private static func openForWriting(_ path: String, _ options: OpenOptions) throws(StoreError) -> Store {
         let begun = seconds()
-        let pages = try PageStore.open(path, access: .write)
+        let pages = try PageStore.open(path, access: .write, briefly: options.isBrief)
         let pagesOpen = seconds()
         do throws(StoreError) {
             let catalog = try openCatalog(of: pages, readOnly: false)
@@ -124,6 +129,8 @@ extension Store {
                 attempts += 1
                 guard error.code == .noStore || error.code == .locked, attempts < 20 else { throw error }
                 do throws(StoreError) {
+                    var options = options
+                    options.isBrief = true
                     let writer = try openForWriting(path, options)
                     try writer.close()
                 } catch {

@@ -149,6 +149,25 @@ let everyMode: [Store.OpenOptions] = DirtyTracking.allCases.flatMap { tracking i
         try fixture.open().close()
     }
 
+    @Test(arguments: [Store.Access.write, .automatic])
+    func aWriterForAMomentIsWaitedFor(_ access: Store.Access) throws {
+        try fixture.create()
+        let brief = try Store.open(fixture.path, options: .init(access: access, isBrief: true))
+        #expect(brief.isWriter)
+        let closed = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            usleep(300_000)
+            do { try brief.close() } catch { Issue.record("\(error)") }
+            closed.signal()
+        }
+        let store = try fixture.open()
+        #expect(store.isWriter)
+        closed.wait()
+        // It is not one for a moment: nobody waits for it.
+        #expect { try fixture.open() } throws: { ($0 as? StoreError)?.code == .locked }
+        try store.close()
+    }
+
     @Test func backupsOpenAndHoldTheSame() throws {
         try fixture.create()
         let store = try fixture.open()

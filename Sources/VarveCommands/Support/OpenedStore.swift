@@ -5,9 +5,10 @@ extension StoreArgument {
     ///
     /// Where another process is the writer the store is open for reading, and the writer is asked to do the rest.
     func open<Result>(_ body: (Store) throws -> Result) throws -> Result {
-        var options = Store.OpenOptions()
-        options.access = .automatic
-        let store = try Store.open(path, options: options)
+        try use(Store.open(path, options: Store.OpenOptions(access: .automatic, isBrief: true)), body)
+    }
+
+    private func use<Result>(_ store: Store, _ body: (Store) throws -> Result) throws -> Result {
         let result: Result
         do {
             result = try body(store)
@@ -22,16 +23,7 @@ extension StoreArgument {
 
     /// Opens the store as its writer; ``StoreError/Code/locked`` where another process is.
     func openToWrite<Result>(_ body: (Store) throws -> Result) throws -> Result {
-        try open { store in
-            guard store.isWriter else {
-                let writer = try store.writerProcess().map { "process \($0)" } ?? "another process"
-                throw StoreError(
-                    .locked, "the store is being written by \(writer)",
-                    advice: "Wait until it is done, or end it; `varve leases \(path)` shows who uses the store",
-                    path: path)
-            }
-            return try body(store)
-        }
+        try use(Store.open(path), body)
     }
 }
 
