@@ -33,7 +33,7 @@ extension VMTask {
         }
     }
 
-    /// Stores bytes to a range (vm_write).
+    /// Stores bytes to a range (vm_write), in the order of addresses: of memory that the range shows twice, the later stay.
     ///
     /// - Throws: INVALID_ADDRESS at a hole, PROTECTION_FAILURE where a region may not be written, MEMORY_ERROR beyond an
     ///   object's end, INVALID_ARGUMENT where the range wraps, TERMINATED.
@@ -42,7 +42,7 @@ extension VMTask {
         try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard try checked(address, UInt64(bytes.count), .write, &memory), let source = bytes.baseAddress else { return }
-            memcpy(pointer(address), source, bytes.count)
+            store(source, at: address, UInt64(bytes.count))
         }
         touch(address: address, size: UInt64(bytes.count))
     }
@@ -56,17 +56,29 @@ extension VMTask {
         try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
             guard try checked(source, size, .read, &memory), try checked(destination, size, .write, &memory) else { return }
-            if showsTwice(source, destination, size) {
+            let overlaps = source < destination + size && destination < source + size
+            if showsTwice(source, destination, size) || overlaps && showsTwice(destination, destination, size) {
                 // The same memory at other addresses: a move does not see what overlaps.
                 let bytes = UnsafeMutableRawPointer.allocate(byteCount: Int(size), alignment: Page.size)
                 defer { bytes.deallocate() }
                 memcpy(bytes, pointer(source), Int(size))
-                memcpy(pointer(destination), bytes, Int(size))
-            } else {
+                store(bytes, at: destination, size)
+            } else if overlaps {
                 memmove(pointer(destination), pointer(source), Int(size))
+            } else {
+                store(pointer(source), at: destination, size)
             }
         }
         touch(address: destination, size: size)
+    }
+
+    /// Stores bytes of elsewhere in the order of addresses, region by region: where two of them show the same memory, the
+    /// later bytes are what stays, and memcpy promises no order.
+    private func store(_ bytes: UnsafeRawPointer, at address: UInt64, _ size: UInt64) {
+        for piece in map.pieces(in: Page.trunc(address)..<(Page.round(address + size) ?? map.bounds.upperBound)) {
+            let from = max(piece.start, address), to = min(piece.end, address + size)
+            memcpy(pointer(from), bytes + Int(from - address), Int(to - from))
+        }
     }
 
     /// Whether two ranges that are mapped show an object's memory that both have, at other addresses.

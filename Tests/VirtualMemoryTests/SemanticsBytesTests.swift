@@ -54,6 +54,26 @@ import Varve
         try bench.store.close()
     }
 
+    /// A page that is shown twice by the range that is written holds what was written last, in the order of addresses.
+    @Test func bytesAreStoredInTheOrderOfAddresses() throws {
+        try task.map(address: base, size: 4 * page, anywhere: false)
+        try task.map(address: base + 8 * page, size: 16 * page, anywhere: false)
+        _ = try task.remap(address: base + 4 * page, size: page, anywhere: false, source: task, sourceAddress: base)
+        let size = 20_000
+        let bytes = (0..<size + 4096).map { UInt8(truncatingIfNeeded: $0 &* 31 / 7) }
+        // How the C library copies depends on how the two places lie to each other.
+        for shift in stride(from: 0, to: 4096, by: 64) {
+            let part = Array(bytes[shift..<shift + size])
+            let expected = part[16384...] + part[(size - 16384)..<4096]
+            try bytes.withUnsafeBytes { try task.write(address: base, UnsafeRawBufferPointer(rebasing: $0[shift..<shift + size])) }
+            #expect(try task.read(address: base, size: page) == Array(expected), "written from \(shift)")
+            try write(base + 8 * page + UInt64(shift), part)
+            try task.copy(source: base + 8 * page + UInt64(shift), size: UInt64(size), destination: base)
+            #expect(try task.read(address: base, size: page) == Array(expected), "copied from \(shift)")
+        }
+        try bench.store.close()
+    }
+
     @Test(arguments: [-5000, -4096, -1, 0, 1, 4096, 5000])
     func anOverlappingCopyIsAsIfTheSourceWereReadFirst(_ distance: Int) throws {
         try task.map(address: base, size: 16 * page, anywhere: false)
