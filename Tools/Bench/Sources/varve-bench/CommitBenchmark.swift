@@ -20,7 +20,7 @@ final class CommitBenchmark {
             do {
                 report.progress("preparing \(launch.name)")
                 engines.append(
-                    try EngineProcess(launch, in: workspace, objectBytes: plan.objectBytes, seed: seed))
+                    try EngineProcess(launch, in: workspace, arguments: ["\(plan.objectBytes)", "\(seed)"]))
             } catch {
                 failed(launch.name, error)
             }

@@ -21,15 +21,13 @@ final class EngineProcess {
     private let errorsPath: String
     private let workspace: Workspace
 
-    /// Starts the engine in a folder of its own and returns when its object is ready.
-    init(_ launch: EngineLaunch, in workspace: Workspace, objectBytes: Int, seed: UInt64) throws {
+    /// Starts the engine in a folder of its own, the first of its arguments, and returns when it is ready.
+    init(_ launch: EngineLaunch, in workspace: Workspace, arguments: [String]) throws {
         name = launch.name
         self.workspace = workspace
         let directory = try workspace.makeFolder(launch.name)
         errorsPath = "\(workspace.path)/\(launch.name).errors"
-        child = try Child(
-            executable: launch.executable, arguments: launch.arguments + [directory, "\(objectBytes)", "\(seed)"],
-            errorsTo: errorsPath)
+        child = try Child(executable: launch.executable, arguments: launch.arguments + [directory] + arguments, errorsTo: errorsPath)
         workspace.adopt(child.pid)
         lines = LineReader(descriptor: child.output)
         do {
@@ -44,14 +42,19 @@ final class EngineProcess {
 
     /// Has the engine do `commits` commits of `pages` pages each, chosen so.
     func run(pages: Int, commits: Int, choice: PageChoice) throws -> Batch {
+        let batch: Batch = try ask("run \(pages) \(commits) \(choice.rawValue)")
+        guard batch.latencies.count == commits else { throw BenchError("\(batch.latencies.count) commits instead of \(commits)") }
+        return batch
+    }
+
+    /// Has the engine do what a line says, and waits for its answer.
+    func ask<Answer: Decodable>(_ request: String) throws -> Answer {
         kill(child.pid, SIGCONT)
         defer { kill(child.pid, SIGSTOP) }
-        try send("run \(pages) \(commits) \(choice.rawValue)\n")
+        try send(request + "\n")
         let answer = try nextLine()
-        guard let batch = try? JSONDecoder().decode(Batch.self, from: answer), batch.latencies.count == commits else {
-            throw unexpected(answer)
-        }
-        return batch
+        guard let decoded = try? JSONDecoder().decode(Answer.self, from: answer) else { throw unexpected(answer) }
+        return decoded
     }
 
     /// Ends the child process and removes what it stored.

@@ -5,5 +5,7 @@ struct VarveBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "varve-bench",
         abstract: "Measure Varve beside other ways to make memory durable.",
-        subcommands: [CommitCommand.self, SnapshotCommand.self, OpenCommand.self, VMCommand.self, EngineCommand.self, OpenChildCommand.self])
+        subcommands: [CommitCommand.self, SnapshotCommand.self, OpenCommand.self, VMCommand.self, HeapCommand.self, EngineCommand.self,
+            OpenChildCommand.self, HeapEngineCommand.self, DictionaryEngineCommand.self, HeapLookUpCommand.self,
+        ])
 }

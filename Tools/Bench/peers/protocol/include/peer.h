@@ -6,6 +6,12 @@
 
 #define PEER_PAGE_BYTES 4096
 
+#ifdef __cplusplus
+#define PEER_NORETURN [[noreturn]]
+#else
+#define PEER_NORETURN _Noreturn
+#endif
+
 /// What an engine does; the protocol, the clock and the contents are the same for all (peer_main).
 ///
 /// A callback that fails says why on stderr and ends the process: see peer_fail.
@@ -35,10 +41,10 @@ int peer_main_arguments(const struct peer_engine *engine, int argc, char **argv)
 void peer_fill(uint8_t *bytes, size_t length);
 
 /// Prints `what` and the error of `code` (errno when it is 0) on stderr and ends the process.
-_Noreturn void peer_fail(const char *what, int code);
+PEER_NORETURN void peer_fail(const char *what, int code);
 
 /// Prints `what` and `message` on stderr and ends the process.
-_Noreturn void peer_fail_message(const char *what, const char *message);
+PEER_NORETURN void peer_fail_message(const char *what, const char *message);
 
 /// `dir/name`, to be freed by the caller.
 char *peer_path(const char *dir, const char *name);
