@@ -136,7 +136,10 @@ extension Store {
     private func committed(_ memory: inout Memory) {
         memory.carried = [:]
         for task in memory.tasks.values { task.commitMap() }
-        for id in memory.created { memory.mapped[id]?.needsView = true }
+        for id in memory.created {
+            memory.mapped[id]?.needsView = true
+            memory.mapped[id]?.replaced = []
+        }
         memory.created = []
         memory.deleted = []
         memory.terminated = [:]

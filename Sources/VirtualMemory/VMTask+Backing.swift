@@ -150,7 +150,7 @@ extension VMTask {
     }
 
     /// Shows what a failed unmapping has taken away of an entry, as far as the host lets us.
-    private func showAgain(_ piece: MapEntry, _ memory: Store.Memory) {
+    func showAgain(_ piece: MapEntry, _ memory: Store.Memory) {
         guard let id = piece.backing.object, let object = memory.mapped[id], case .shared = object.home else { return }
         var next = piece.start
         var holes: [Range<UInt64>] = []

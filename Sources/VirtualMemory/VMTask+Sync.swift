@@ -50,6 +50,10 @@ extension VMTask {
         try VMError.translating { () throws(StoreError) in
             for entry in map.pieces(in: range) {
                 guard let id = entry.backing.object, let object = memory.mapped[id], object.isWritable else { continue }
+                if !object.replaced.isEmpty {
+                    try object.restoreReplaced(entry.pages)
+                    continue
+                }
                 try store.attachView(object)
                 try object.gather()
                 let dropped = object.pending.map { $0.intersection(entry.pages) }.filter { !$0.isEmpty }

@@ -125,6 +125,7 @@ extension VMModel {
         copy.name = nil
         copy.isExclusive = false
         copy.isCopy = true
+        copy.beneath = nil
         let key = number()
         working.objects[key] = copy
         return key
@@ -219,7 +220,7 @@ extension VMModel {
         return (start, current, maximum)
     }
 
-    private func isOneRegion(_ slot: Slot, _ next: Slot) -> Bool {
+    func isOneRegion(_ slot: Slot, _ next: Slot) -> Bool {
         var following = slot
         following.page += 1
         return following == next

@@ -17,6 +17,8 @@ struct VMModel {
         var isExclusive = false
         /// Made by copying.
         var isCopy = false
+        /// By page: the committed bytes of the memory that vm_copy put it in the place of, as long as no commit has made it.
+        var beneath: [UInt64: [UInt8]]?
 
         init(size: Int, name: String? = nil) {
             bytes = [UInt8](repeating: 0, count: (size + 4095) / 4096 * 4096)
@@ -142,6 +144,7 @@ struct VMModel {
         working.objects = working.objects.filter { key, object in
             object.name != nil || held.contains(key) || isMapped(key, in: working, onlyAttached: false)
         }
+        for key in working.objects.keys { working.objects[key]!.beneath = nil }
         committed = working
     }
 

@@ -30,6 +30,8 @@ final class VMModelRun {
 
     func open(_ path: String) throws {
         store = try Store.open(path, options: options)
+        // Their regions are a few pages.
+        store?.setLeastLazyCopy(pages: 1)
     }
 
     func close() throws {
