@@ -30,6 +30,8 @@ static int64_t limit;
 static int64_t openings;
 // Handlers that may hold a pointer from the registry.
 static int64_t in_flight;
+// Ranges that accesses wait for.
+static int64_t held;
 // Removals of ranges that accesses waited for.
 static uint64_t removals;
 
@@ -37,17 +39,21 @@ static uint64_t removals;
 #define STORE(place, value) __atomic_store_n(&(place), value, __ATOMIC_SEQ_CST)
 #define ADD(place, value) __atomic_fetch_add(&(place), value, __ATOMIC_SEQ_CST)
 
+// A range that accesses wait for comes before one that tracks stores in it.
 static struct hm_tracked *find(uint64_t address) {
+    struct hm_tracked *found = NULL;
     for (struct chunk *chunk = &first; chunk; chunk = LOAD(chunk->next)) {
         for (int i = 0; i < SLOTS; i++) {
             struct hm_tracked *range = LOAD(chunk->slots[i]);
             if (!range || address < range->base) continue;
             uint64_t page = (address - range->base) >> PAGE_SHIFT;
             if (page >= range->page_count) continue;
-            if (!range->protection || LOAD(range->protection[page]) != HM_UNTRACKED) return range;
+            if (!range->protection) return range;
+            if (!found && LOAD(range->protection[page]) != HM_UNTRACKED) found = range;
+            if (found && !LOAD(held)) return found;
         }
     }
-    return NULL;
+    return found;
 }
 
 // The range of an address. One without protections is waited for until it is unlocked: whoever waits holds no pointer
@@ -178,6 +184,7 @@ int hm_track_start(int64_t opening_limit) {
 int hm_track_add(struct hm_tracked *range) {
     int result = 0;
     pthread_mutex_lock(&adding);
+    if (!range->protection) ADD(held, 1);
     for (struct chunk *chunk = &first;; chunk = chunk->next) {
         for (int i = 0; i < SLOTS; i++) {
             if (chunk->slots[i]) continue;
@@ -187,6 +194,7 @@ int hm_track_add(struct hm_tracked *range) {
         if (chunk->next) continue;
         struct chunk *added = calloc(1, sizeof *added);
         if (!added) {
+            if (!range->protection) ADD(held, -1);
             result = -ENOMEM;
             goto done;
         }
@@ -200,10 +208,12 @@ done:
 void hm_track_remove(struct hm_tracked *range) {
     // Counted first: a handler that finds no range sees it.
     if (!range->protection) ADD(removals, 1);
+    int was_held = !range->protection;
     pthread_mutex_lock(&adding);
     for (struct chunk *chunk = &first; chunk; chunk = chunk->next)
         for (int i = 0; i < SLOTS; i++)
             if (chunk->slots[i] == range) STORE(chunk->slots[i], NULL);
+    if (was_held) ADD(held, -1);
     pthread_mutex_unlock(&adding);
     while (LOAD(in_flight)) sched_yield();
     ADD(openings, -(int64_t)range->openings);

@@ -54,7 +54,7 @@ extension Store {
         try requireWriter("a commit")
         try checkOpen(memory)
         memory.releaseHandles(self)
-        memory.lent.removeAll { !$0.isSharedForEver && !$0.children.contains(where: \.lasts) }
+        memory.lent.removeAll { !$0.isLent }
         // Whatever fails from here on, the changed pages stay in their objects' `pending`.
         var undeclared: StoreError?
         for object in memory.mapped.values where object.isWritable {

@@ -151,7 +151,7 @@ extension VMTask {
         }
     }
 
-    private func pin(_ entry: MapEntry, _ isPinned: Bool, _ memory: Store.Memory) throws(VMError) {
+    func pin(_ entry: MapEntry, _ isPinned: Bool, _ memory: Store.Memory) throws(VMError) {
         guard let id = entry.backing.object, let object = memory.mapped[id] else { return }
         let pages = entry.pages.intersection(object.livePages)
         guard !pages.isEmpty else { return }

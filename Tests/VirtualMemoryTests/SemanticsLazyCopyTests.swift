@@ -35,7 +35,7 @@ import Varve
         try bench.task.deallocate(address: source, size: pages * page)
         try bench.store.deleteObject("source")
         try bench.store.close()
-        let again = try bench.fixture.open(options).task(named: "main")
+        let again = try bench.reopened(options).task(named: "main")
         #expect(bench.words(destination, Int(pages), of: again) == wanted)
     }
 
@@ -129,7 +129,7 @@ import Varve
             try bench.store.commit()
         }
         try bench.store.close()
-        #expect(bench.words(destination, Int(pages), of: try bench.fixture.open(options).task(named: "main")) == old)
+        #expect(bench.words(destination, Int(pages), of: try bench.reopened(options).task(named: "main")) == old)
     }
 
     @Test(arguments: everyMode)
@@ -147,7 +147,7 @@ import Varve
         bench.set(second + 299 * page + 4000, 17)
         try bench.store.commit()
         try bench.store.close()
-        #expect(bench.word(second + 299 * page + 4000, of: try bench.fixture.open(options).task(named: "main")) == 17)
+        #expect(bench.word(second + 299 * page + 4000, of: try bench.reopened(options).task(named: "main")) == 17)
     }
 
     @Test(arguments: everyMode)

@@ -14,7 +14,6 @@ struct VMModel {
         var bytes: [UInt8]
         var size: Int
         var name: String?
-        var isExclusive = false
         /// Made by copying.
         var isCopy = false
         /// By page: the committed bytes of the memory that vm_copy put it in the place of, as long as no commit has made it.
@@ -115,7 +114,6 @@ struct VMModel {
 
     /// Whether something else shows one of the region's pages.
     func isShared(_ region: Region, in task: String) -> Bool {
-        guard working.objects[region.slot.object]?.isExclusive == false else { return false }
         let held = entries.values.contains { $0.pages.contains { $0.object == region.slot.object } }
             || released.contains { $0.pages.contains { $0.object == region.slot.object } }
         if held { return true }
