@@ -66,6 +66,8 @@ let package = Package(
         .executableTarget(
             name: "varve-crash-child", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "VMTypes"],
             path: "Tests/CrashChild", swiftSettings: strict),
+        .executableTarget(
+            name: "varve-spawn-child", dependencies: ["Varve"], path: "Tests/SpawnChild", swiftSettings: strict),
         .testTarget(name: "VMTypesTests", dependencies: ["VMTypes"], swiftSettings: strict),
         .testTarget(name: "AddressMapTests", dependencies: ["AddressMap", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HostMemoryTests", dependencies: ["HostMemory", "TestSupport"], swiftSettings: strict),
@@ -73,7 +75,7 @@ let package = Package(
             name: "PageStoreTests", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "varve-crash-child"],
             swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "HostMemory", "TestSupport", "varve-spawn-child"], swiftSettings: strict),
         .testTarget(name: "CVarveTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],

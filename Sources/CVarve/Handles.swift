@@ -17,6 +17,12 @@ final class TaskHandle: Sendable {
     }
 }
 
+/// What a handle of a task names that started this program.
+final class InheritedTaskHandle: Sendable {
+    let task: RemoteTask
+    init(_ task: RemoteTask) { self.task = task }
+}
+
 /// What a handle of something that vm_map takes names.
 final class ObjectHandle: Sendable {
     enum Kind: Sendable {
@@ -84,12 +90,18 @@ private var forked: StoreError {
 
 func task(_ handle: OpaquePointer?) throws(VMError) -> TaskHandle {
     if let found = find(handle, TaskHandle.self) { return found }
+    if find(handle, InheritedTaskHandle.self) != nil {
+        throw VMError(.notSupported, "the task is one that started this program: the call is for tasks of a store that is open")
+    }
     throw VMError(
         .invalidTask,
         HandleTable.isOfForkedChild
             ? "a forked child has none of its parent's tasks"
             : "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of a task")
 }
+
+/// The task of a handle that varve_task_inherited gave; nil for others.
+func inheritedTask(_ handle: OpaquePointer?) -> RemoteTask? { find(handle, InheritedTaskHandle.self)?.task }
 
 /// What vm_map maps: nil for the null object, `MemoryRight.none` for what `task`'s store has no object behind.
 func port(_ handle: OpaquePointer?, for task: TaskHandle) -> (any MemoryPort)? {

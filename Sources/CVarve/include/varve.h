@@ -17,7 +17,8 @@
  * CAVEATS
  *
  * - One process writes a store; any number read it. Only the writer has tasks.
- * - A forked child has none of the memory: each handle is invalid in it. Open a store after the fork, not before it.
+ * - Each handle is invalid in a forked child, which has of the memory what the regions' inheritance says. Open a store after
+ *   the fork, not before it. A program that varve_task_spawn started has its memory by varve_task_inherited.
  * - Memory that a task maps is memory: an access that its protection forbids raises SIGSEGV, one beyond an object's
  *   end, or to a page whose bytes are damaged, raises SIGBUS.
  * - Call nothing of this from a signal handler.
@@ -51,5 +52,6 @@
 #include "varve/task.h"
 #include "varve/map.h"
 #include "varve/bytes.h"
+#include "varve/upkeep.h"
 
 #endif
