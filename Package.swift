@@ -7,8 +7,10 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("ExistentialAny"),
+    // Else each generic type with a constraint is found by its name when a process first needs it, which searches the
+    // conformances of all libraries: 0.1 to 0.3 ms a type, a dozen of them until a store is open.
+    .unsafeFlags(["-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors"]),
 ]
-
 
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 

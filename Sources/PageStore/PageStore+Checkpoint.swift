@@ -50,15 +50,20 @@ extension PageStore {
         var unread: [Int: UnreadChunk] = [:]
         unread.reserveCapacity(row.chunks.count)
         var runs: [CheckpointRun] = []
+        // LMDB's header and the head fill a page; read, it costs less than the fault that touching it would.
+        let page = AlignedBuffer(capacity: Page.size)
         for chunk in row.chunks {
             guard let value = try t.get(.checkpoints, CheckpointRow.key(object, chunk: chunk.index)),
                 value.count == CheckpointChunk.valueSize
             else { return nil }
-            let filePage = try t.filePage(of: value)
+            let filePage: Int
+            if let mapped = t.mappedPage(of: value) { filePage = mapped } else { filePage = try t.filePage(of: value) }
+            try pages.read(into: page[0..<Page.size], at: filePage << Page.shift)
             let first = runs.count
-            guard
+            guard page.base.load(as: UInt64.self) == UInt64(filePage),
                 let sum = CheckpointChunk.head(
-                    value, object: object, index: chunk.index, filePage: filePage, sum: chunk.sum, runs: &runs)
+                    page.base + LMDBFile.headerSize, object: object, index: chunk.index, filePage: filePage, sum: chunk.sum,
+                    runs: &runs)
             else { return nil }
             unread[Int(chunk.index)] = UnreadChunk(filePage: filePage, sum: sum, runs: first..<runs.count)
         }
@@ -151,7 +156,7 @@ extension PageStore {
             if let base, base.segment == 0 { for chunk in base.row.chunks { known[Int(chunk.index)] = chunk.sum } }
             // A chunk that nothing has touched is still unread. Of another object's checkpoint there is nothing to keep.
             var all = storage
-            if base?.segment != 0 { all.readAll() }
+            if base?.segment != 0 { all.readAll() } else { all.readChanged() }
             let sums = known.filter { all.unread[$0.key] != nil }
             var changed = Set(known.keys).subtracting(sums.keys)
             for index in 0..<all.slots.chunkCount where all.slots.chunk(index) != nil { changed.insert(index) }
@@ -283,9 +288,9 @@ extension PageStore {
             guard let moves = changes[Int(chunk.index)] else { continue }
             var runs: [CheckpointRun] = []
             guard let value = try t.get(.checkpoints, CheckpointRow.key(id, chunk: chunk.index)),
-                value.count == CheckpointChunk.valueSize,
+                value.count == CheckpointChunk.valueSize, let head = value.baseAddress,
                 let sum = CheckpointChunk.head(
-                    value, object: id, index: chunk.index, filePage: try t.filePage(of: value), sum: chunk.sum, runs: &runs)
+                    head, object: id, index: chunk.index, filePage: try t.filePage(of: value), sum: chunk.sum, runs: &runs)
             else { return false }
             UnsafeMutableRawPointer(slots).copyMemory(
                 from: value.baseAddress! + CheckpointChunk.headSize, byteCount: CheckpointChunk.slotBytes)

@@ -85,7 +85,8 @@ extension VMTask {
                 let mapping = try ExclusiveMapping(
                     address: placement.range.lowerBound,
                     pages: PageRange(start: Int(placement.offset >> UInt64(Page.shift)), count: placement.range.count >> Page.shift),
-                    provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill)
+                    provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill,
+                    minimumRun: store.leastMappedRun)
                 return MappedObject(id: placement.object, home: .exclusive(mapping), pager: pager, size: view.size)
             }
             if view.isCurrent { return object }
