@@ -104,8 +104,8 @@ struct LayerUse: Equatable, Sendable {
         taken == 0 ? 1 : 1 - (Double(pages) + Double(entries) / Double(LayerPart.maximumEntries)) / Double(taken)
     }
 
-    /// Less than a part with its header.
-    var isSmall: Bool { !isPinned && taken <= LayerPart.maximumEntries }
+    /// Far less than a part: writing it again with a neighbour costs next to nothing.
+    var isSmall: Bool { !isPinned && taken <= LayerPart.maximumEntries / 8 }
 
     /// The pages that what is seen of `layers` takes in one record.
     static func needed(_ layers: ArraySlice<LayerUse>) -> Int {

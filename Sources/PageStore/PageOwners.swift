@@ -45,11 +45,12 @@ final class PageOwners {
         written[written.count - 1] += 1
     }
 
-    /// True where `layer` has the newest entry of a page that it has.
-    func owns(_ page: UInt32, layer: Int) -> Bool {
+    /// The layer that has the newest entry of a page; nil where none has, or a later one cut it off.
+    func owner(of page: UInt32) -> Int? {
         let index = Int(page) >> Self.shift
-        guard index < chunks.count, let chunk = chunks[index] else { return false }
-        return chunk[Int(page) & (Self.chunkPages - 1)] & ~Self.zeroFlag == UInt32(layer + 1)
+        guard index < chunks.count, let chunk = chunks[index] else { return nil }
+        let word = chunk[Int(page) & (Self.chunkPages - 1)] & ~Self.zeroFlag
+        return word == 0 ? nil : Int(word) - 1
     }
 
     private func forget(_ word: UInt32) {

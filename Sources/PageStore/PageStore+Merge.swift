@@ -109,22 +109,25 @@ extension PageStore {
 
     /// Writes one layer of what lives in a run of a group's layers, in page order, and takes the run out of use.
     ///
-    /// What a later layer of the group has again is dead, though the run does not hold that layer: nobody looks in between.
+    /// What a later layer of the group has again is dead, though the run does not hold that layer: nobody looks in between,
+    /// and nobody can afterwards.
     func merge(
         _ group: LayerGroup, _ run: Range<Int>, _ owners: PageOwners, _ report: inout ReclaimReport,
         betweenSteps: () throws(StoreError) -> Void = {}
     ) throws(StoreError) {
         let object = group.object
         let fold = LayerFold()
+        var through = run.upperBound - 1
         for index in run {
             try forEachEntry(of: object, group.layers[index].row) { entry, page in
-                if owners.owns(entry.page, layer: index) { fold.add(entry, .file(page)) }
+                let owner = owners.owner(of: entry.page)
+                if owner == index { fold.add(entry, .file(page)) }
+                through = max(through, owner ?? group.layers.count - 1)
             }
         }
         let pages = fold.pages()
-        let rows = Array(group.layers[run])
-        report.layersMerged += rows.count
-        report.bytesFreed += rows.reduce(0) { $0 + Int($1.row.pageCount) } * Page.size
+        report.layersMerged += run.count
+        report.bytesFreed += group.layers[run].reduce(0) { $0 + Int($1.row.pageCount) } * Page.size
         report.bytesRewritten += pages.count * Page.size
         try checkSpace(pages.count * Page.size * 5 / 4 + (1 << 20))
         let record = newRecord()
@@ -152,17 +155,32 @@ extension PageStore {
             try betweenSteps()
             start = end
         }
-        let newest = rows.last!
-        let row = VersionRow(
-            record: record, first: rows[0].row.first, size: newest.row.size,
-            floorPage: rows.map(\.row.floorPage).min() ?? .max, partCount: parts, pageCount: UInt32(pages.count),
-            time: newest.row.time)
         isNamed = try rearranging(.merging) { () throws(StoreError) in
             // Somebody may have begun to look at a state in between while the pages were copied.
-            guard try isStillOneGroup(object, group.layers[run.lowerBound...].map(\.version)) else { return false }
-            try replace(object, rows, by: row, parts: parts, moves)
+            guard let now = try rows(of: object, ifOneGroup: group.layers[run.lowerBound...through].map(\.version)) else { return false }
+            let old = Array(now[..<run.count])
+            var new = [old.last!]
+            new[0].row.record = record
+            new[0].row.first = old.map(\.row.first).min()!
+            new[0].row.floorPage = old.map(\.row.floorPage).min()!
+            new[0].row.partCount = parts
+            new[0].row.pageCount = UInt32(pages.count)
+            guard var last = now[run.count...].last else {
+                try replace(object, old, by: new, moves)
+                return true
+            }
+            // Up to here the merged layer lacks what later ones have again.
+            last.row.first = min(last.row.first, new[0].version)
+            try replace(object, old + [now.last!], by: new + [last], moves)
             return true
         }
+    }
+
+    /// The present rows of `versions`, where nobody looks between them.
+    private func rows(of object: ObjectID, ifOneGroup versions: [Version]) throws(StoreError) -> [ObjectLiveness.Layer]? {
+        guard let now = try liveness(of: object)[object] else { return nil }
+        let wanted = Set(versions)
+        return now.liveGroups.map { $0.filter { wanted.contains($0.version) } }.first { $0.count == versions.count }
     }
 
     /// Settles where the ring fills: whoever merges in the background is the one who would.
@@ -170,32 +188,30 @@ extension PageStore {
         if hasMuchToSettle { try settleOnce() }
     }
 
-    private func isStillOneGroup(_ object: ObjectID, _ versions: [Version]) throws(StoreError) -> Bool {
-        guard let now = try liveness(of: object)[object] else { return false }
-        return now.liveGroups.contains { Set($0.map(\.version)).isSuperset(of: versions) }
-    }
-
-    /// Puts the merged record in the place of the group's rows, and tells the page tables where the pages are now.
+    /// Puts version rows, the first of them the merged record's, in the place of others, and tells the page tables where the
+    /// pages are now.
     private func replace(
-        _ object: ObjectID, _ rows: [(version: Version, row: VersionRow)], by row: VersionRow, parts: UInt32,
-        _ moves: [Relocation]
+        _ object: ObjectID, _ old: [ObjectLiveness.Layer], by new: [ObjectLiveness.Layer], _ moves: [Relocation]
     ) throws(StoreError) {
         // They read what the checkpoint holds of them before it changes.
         for table in state.withLock({ $0.tables(of: object) }) { table.readAll() }
-        let merged = (version: rows.last!.version, row: row)
+        let merged = new[0].row
+        let kept = Set(new.dropFirst().map(\.version))
         let (epoch, checkpoints) = try lmdb.write { (t) throws(StoreError) in
             try saveCounters(t)
             let epoch = try nextEpoch(t)
-            for old in rows { try takeOut(object, old, epoch, t) }
-            try putChained(.versions, Key(object.rawValue, merged.version.rawValue), row, object: object, t)
-            for part in 0..<parts { try t.delete(.graveyard, Key(0, object.rawValue, row.record).with(part)) }
-            return (epoch, try correctCheckpoints(object, without: rows, with: merged, moves, t))
+            for layer in old where !kept.contains(layer.version) { try takeOut(object, layer, epoch, t) }
+            for layer in new {
+                try putChained(.versions, Key(object.rawValue, layer.version.rawValue), layer.row, object: object, t)
+            }
+            for part in 0..<merged.partCount { try t.delete(.graveyard, Key(0, object.rawValue, merged.record).with(part)) }
+            return (epoch, try correctCheckpoints(object, without: old, with: new, moves, t))
         }
         Failpoint.pass("merge.committed")
         state.withLock { state in
             state.epoch = epoch
             state.relocate(object, moves)
-            state.note(checkpoints, object, parts: Int(parts))
+            state.note(checkpoints, object, parts: Int(merged.partCount))
         }
     }
 

@@ -127,7 +127,7 @@ extension PageStore {
                 record: 0, first: rows.map(\.row.first).min()!, size: 0, floorPage: .max, partCount: 0, pageCount: 0,
                 time: last.row.time)
             try putChained(.versions, Key(object.rawValue, last.version.rawValue), gap, object: object, t)
-            return (epoch, try correctCheckpoints(object, without: rows, with: (last.version, gap), [], t))
+            return (epoch, try correctCheckpoints(object, without: rows, with: [(last.version, gap)], [], t))
         }
         Failpoint.pass("merge.dropped")
         state.withLock { state in

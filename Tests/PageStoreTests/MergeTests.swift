@@ -44,10 +44,12 @@ import VMTypes
     @Test func onlyTheEmptiestLayersAreWrittenAgain() throws {
         let (store, id, heap) = try make(pages: 300, retained: 1)
         store.mergePolicy = MergePolicy(most: 1, least: 1, deadShare: 0.5, settledPages: 1)
+        var versions: [Version] = []
         for start in [0, 100, 200, 0] {
             // The second time all but ten.
             try write(store, id, heap, start..<start + (try rows(store, id).count == 3 ? 90 : 100), UInt64(start + 1))
             try store.settle()
+            versions.append(store.lastVersion)
         }
         let before = try rows(store, id)
         #expect(before.map(\.pageCount) == [100, 100, 100, 90])
@@ -57,6 +59,12 @@ import VMTypes
         let after = try rows(store, id)
         #expect(after.map(\.pageCount) == [10, 100, 100, 90, 1])
         #expect(after[1...3].map(\.record) == before[1...3].map(\.record))
+        // States between the merged layer and the one that it is dead for are gone, and only these.
+        for version in versions[0...2] {
+            #expect { try store.view(of: id, at: version) } throws: { ($0 as? StoreError)?.code == .notRetained }
+        }
+        let last = try store.view(of: id, at: versions[3])
+        #expect(try firstWord(last, 250) == 201 &+ 250 << 32)
         try expectHead(store, id, holds: heap)
         var findings: [Finding] = []
         try store.verify { findings.append($0) }
