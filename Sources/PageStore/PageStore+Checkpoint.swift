@@ -232,9 +232,10 @@ extension State {
 }
 
 extension PageStore {
-    /// Keeps the checkpoints true, in the transaction that puts a merged layer, or a gap, in the place of others.
+    /// Keeps the checkpoints true, in the transaction that puts rows, the first of them a merged layer's or a gap, in the
+    /// place of others.
     func correctCheckpoints(
-        _ object: ObjectID, without old: [(version: Version, row: VersionRow)], with new: (version: Version, row: VersionRow),
+        _ object: ObjectID, without old: [(version: Version, row: VersionRow)], with new: [(version: Version, row: VersionRow)],
         _ moves: [Relocation], _ t: LMDB.Transaction
     ) throws(StoreError) -> CorrectedCheckpoints {
         var concerned: [(object: ObjectID, row: CheckpointRow?)] = []
@@ -252,7 +253,7 @@ extension PageStore {
         for (id, row) in concerned {
             if var row, try correct(&row, of: id, object, without: old, with: new, moves, t) {
                 try t.put(.checkpoints, CheckpointRow.key(id), row: row)
-                if id == object { result.holdsLayer = new.version <= row.through }
+                if id == object { result.holdsLayer = new[0].version <= row.through }
             } else {
                 try t.delete(.checkpoints, CheckpointRow.key(id))
                 result.dropped.append(id)
@@ -264,16 +265,17 @@ extension PageStore {
     /// False where the checkpoint of `id` is not to be corrected: it is damaged, or too much of it has changed.
     private func correct(
         _ row: inout CheckpointRow, of id: ObjectID, _ object: ObjectID, without old: [(version: Version, row: VersionRow)],
-        with new: (version: Version, row: VersionRow), _ moves: [Relocation], _ t: LMDB.Transaction
+        with new: [(version: Version, row: VersionRow)], _ moves: [Relocation], _ t: LMDB.Transaction
     ) throws(StoreError) -> Bool {
         if id == object {
             func key(_ version: Version) -> Key { Key(object.rawValue, version.rawValue) }
             for (version, old) in old where version <= row.through {
                 row.chain.remove(key: key(version), value: old.encoded(key: key(version)))
             }
-            if new.version <= row.through {
-                row.chain.add(key: key(new.version), value: new.row.encoded(key: key(new.version)))
-            } else if row.sources.count == 1 {
+            for (version, new) in new where version <= row.through {
+                row.chain.add(key: key(version), value: new.encoded(key: key(version)))
+            }
+            if new[0].version > row.through, row.sources.count == 1 {
                 // The layer is put over the checkpoint, whatever that says of its pages.
                 return true
             }

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 @testable import PageStore
 import PageStoreModel
+import Synchronization
 import TestSupport
 import Testing
 import VMTypes
@@ -11,6 +12,9 @@ import VMTypes
 /// Returns how many objects have a checkpoint that an opening would use.
 @discardableResult
 func checkCheckpoints(_ store: PageStore) throws -> Int {
+    // Merging in the background must not come between the two that are compared.
+    store.settling._unsafeLock()
+    defer { store.settling._unsafeUnlock() }
     var used = 0
     for info in try store.objects() where info.isLive {
         var problem: String?

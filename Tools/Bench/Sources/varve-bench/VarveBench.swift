@@ -5,5 +5,8 @@ struct VarveBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "varve-bench",
         abstract: "Measure Varve beside other ways to make memory durable.",
-        subcommands: [CommitCommand.self, SnapshotCommand.self, OpenCommand.self, VMCommand.self, EngineCommand.self, OpenChildCommand.self])
+        subcommands: [
+            CommitCommand.self, SnapshotCommand.self, OpenCommand.self, VMCommand.self, SpaceCommand.self,
+            EngineCommand.self, OpenChildCommand.self, PinChildCommand.self,
+        ])
 }
