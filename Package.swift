@@ -40,7 +40,10 @@ let package = Package(
             name: "VirtualMemory",
             dependencies: ["VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog"],
             swiftSettings: strict),
-        .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"], swiftSettings: strict),
+        .target(name: "PersistentHeap", dependencies: ["VirtualMemory", "VMTypes"], swiftSettings: strict),
+        .target(
+            name: "Varve", dependencies: ["PersistentHeap", "VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"],
+            swiftSettings: strict),
         .systemLibrary(name: "CVarveHeader", path: "Sources/CVarve/include"),
         .target(
             name: "CVarve",
@@ -74,6 +77,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "PersistentHeapTests", dependencies: ["Varve", "PersistentHeap", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "CVarveTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],

@@ -1,0 +1,150 @@
+internal import Glibc
+
+extension HeapSpace {
+    /// Takes a block of at least `byteCount` bytes that begins at a multiple of `alignment`.
+    ///
+    /// What it holds is not defined. Blocks are 16 bytes at least; up to 32 KiB they come from spans of one size, larger ones
+    /// are runs of 16 KiB.
+    /// - Parameters:
+    ///   - byteCount: 0 and above.
+    ///   - alignment: A power of two, 1 MiB at most.
+    /// - Returns: The offset of its first byte.
+    /// - Throws: `.full`, `.invalid`, `.readOnly`, `.wrongState`.
+    package func allocate(byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
+        try requireWritable()
+        guard byteCount >= 0, alignment > 0, alignment & (alignment - 1) == 0, alignment <= 1 << 20 else {
+            throw HeapError(.invalid, "no block has \(byteCount) bytes and an alignment of \(alignment)")
+        }
+        guard let number = SizeClasses.number(for: max(1, byteCount), alignment: alignment) else {
+            return try allocateRun(byteCount, alignment)
+        }
+        var granule: UInt32 = 0
+        _ = try withCentral { (central) throws(HeapError) in try central.refill(number, self, into: &granule, count: 1) }
+        setAllocated(Int(granule))
+        return offset(ofGranule: Int(granule))
+    }
+
+    /// Gives a block back.
+    ///
+    /// Throws `.notAllocated` where no allocated block begins there (it was freed already, say), `.readOnly`, `.wrongState`.
+    package func free(_ offset: Int) throws(HeapError) {
+        try requireWritable()
+        let granule = try allocatedGranule(offset)
+        try withCentral { (central) throws(HeapError) in
+            let unit = granule / HeapFormat.granulesPerUnit
+            let code = table[unit]
+            if code == HeapFormat.largeStart {
+                setFree(granule)
+                central.giveRun(unit, runLength(unit), self)
+                return
+            }
+            let start = central.spanStart(unit, self)
+            if tables.known[start] == 0 { central.learn(start, self) }
+            setFree(granule)
+            withUnsafePointer(to: UInt32(granule)) { central.giveBack(UnsafeBufferPointer(start: $0, count: 1), self) }
+        }
+    }
+
+    /// The bytes that the block at an offset has: what was asked for, or somewhat more. Throws `.notAllocated`.
+    package func usableSize(_ offset: Int) throws(HeapError) -> Int {
+        let granule = try allocatedGranule(offset)
+        let unit = granule / HeapFormat.granulesPerUnit
+        let code = table[unit]
+        if code == HeapFormat.largeStart { return runLength(unit) * HeapFormat.unitBytes }
+        return SizeClasses.sizes[Int(code & HeapFormat.classMask)]
+    }
+
+    /// Makes a block larger or smaller, where it is if that can be, else elsewhere: then what it held is copied.
+    ///
+    /// - Returns: The offset of the block from now on; the old one is free where it differs.
+    /// - Throws: As `allocate` and `free`; the block is as it was then.
+    package func reallocate(_ offset: Int, byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
+        try requireWritable()
+        let old = try usableSize(offset)
+        guard byteCount >= 0 else { throw HeapError(.invalid, "no block has \(byteCount) bytes") }
+        let isAligned = offset % max(1, alignment) == 0
+        if isAligned, byteCount <= old, old <= SizeClasses.largest {
+            let number = SizeClasses.number(for: max(1, byteCount), alignment: alignment)
+            if let number, SizeClasses.sizes[number] == old { return offset }
+        }
+        if isAligned, old > SizeClasses.largest, byteCount > SizeClasses.largest, try resizeRun(offset, to: byteCount) {
+            return offset
+        }
+        let new = try allocate(byteCount: byteCount, alignment: alignment)
+        let kept = min(old, byteCount)
+        if kept > 0 { memcpy(mutableBytes(new, kept).baseAddress!, base + offset, kept) }
+        try free(offset)
+        return new
+    }
+
+    // MARK: Large blocks
+
+    private func allocateRun(_ byteCount: Int, _ alignment: Int) throws(HeapError) -> Int {
+        guard byteCount <= geometry.capacity else {
+            throw HeapError(.full, "a block of \(byteCount) bytes is larger than the heap of \(geometry.capacity) bytes")
+        }
+        let units = max(1, (byteCount + HeapFormat.unitBytes - 1) >> HeapFormat.unitShift)
+        let start = try withCentral { (central) throws(HeapError) in
+            let start = try central.takeRun(units, self, alignment: max(1, alignment >> HeapFormat.unitShift))
+            setUnits(start, units, first: HeapFormat.largeStart, rest: HeapFormat.largeRest)
+            setAllocated(start * HeapFormat.granulesPerUnit)
+            return start
+        }
+        return offset(ofGranule: start * HeapFormat.granulesPerUnit)
+    }
+
+    /// Changes a run's length in place; false where what lies behind it is not free.
+    private func resizeRun(_ offset: Int, to byteCount: Int) throws(HeapError) -> Bool {
+        let start = (offset - geometry.units) >> HeapFormat.unitShift
+        let wanted = (byteCount + HeapFormat.unitBytes - 1) >> HeapFormat.unitShift
+        return try withCentral { (central) throws(HeapError) in
+            let length = runLength(start)
+            if wanted < length { central.giveRun(start + wanted, length - wanted, self) }
+            if wanted > length {
+                guard wanted <= geometry.unitCount, central.extendRun(at: start + length, by: wanted - length, self) else {
+                    return false
+                }
+                setUnits(start + length, wanted - length, first: HeapFormat.largeRest, rest: HeapFormat.largeRest)
+            }
+            return true
+        }
+    }
+
+    /// Units of the run that begins at one.
+    func runLength(_ start: Int) -> Int {
+        var end = start + 1
+        while end < geometry.unitCount, table[end] == HeapFormat.largeRest { end += 1 }
+        return end - start
+    }
+
+    // MARK: The bitmap
+
+    func offset(ofGranule granule: Int) -> Int { geometry.units + granule << HeapFormat.granuleShift }
+
+    func isAllocated(_ granule: Int) -> Bool { bitmap[granule >> 6] & (1 << UInt64(granule & 63)) != 0 }
+
+    /// The granule at which an allocated block begins; throws `.notAllocated` where none does.
+    func allocatedGranule(_ offset: Int) throws(HeapError) -> Int {
+        let distance = offset &- geometry.units
+        let granule = distance >> HeapFormat.granuleShift
+        guard distance >= 0, distance & (HeapFormat.granuleBytes - 1) == 0, !isClosed,
+            granule < geometry.unitCount * HeapFormat.granulesPerUnit, isAllocated(granule)
+        else {
+            if isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
+            throw HeapError(
+                .notAllocated, "no allocated block begins at offset \(offset)",
+                advice: "It was freed already, or is not what `allocate` returned")
+        }
+        return granule
+    }
+
+    private func setAllocated(_ granule: Int) {
+        willWrite(geometry.bitmap + (granule >> 6) * 8, 8)
+        bitmap[granule >> 6] |= 1 << UInt64(granule & 63)
+    }
+
+    private func setFree(_ granule: Int) {
+        willWrite(geometry.bitmap + (granule >> 6) * 8, 8)
+        bitmap[granule >> 6] &= ~(1 << UInt64(granule & 63))
+    }
+}

@@ -1,0 +1,84 @@
+internal import Synchronization
+
+/// The memory of one open heap, as collections and references see it.
+///
+/// Everything in a heap is named by its *offset*: bytes from the heap's base, never 0, the same wherever the heap is mapped.
+/// Thread-safe as far as the allocator goes; what lies in a block belongs to whoever allocated it.
+///
+/// Reads and writes of typed values are checked against the heap's bounds: an offset outside, or any use after the heap was
+/// closed, stops the program, as an array's index out of range does. A value is written with `store`, or after `willWrite`;
+/// so `commit(declaredOnly:)` knows what changed.
+public final class HeapSpace: @unchecked Sendable {
+    /// What the fast paths read, at an address of its own so that reading it takes no exclusivity check.
+    @usableFromInline
+    struct Bounds {
+        /// Bytes from the base that may be accessed; 0 once the heap is closed.
+        @usableFromInline var limit: Int
+    }
+
+    /// Where the heap is in this process.
+    @usableFromInline package let base: UnsafeMutableRawPointer
+    @usableFromInline let bounds: UnsafeMutablePointer<Bounds>
+    /// A byte a page: declared since the last commit.
+    @usableFromInline let declared: UnsafeMutablePointer<UInt8>
+    /// Whether the heap shows a past state or is open for reading.
+    package let isReadOnly: Bool
+    /// Whether the heap is elsewhere than at its home address, so that raw pointers in it mean nothing.
+    package let isRelocated: Bool
+    let geometry: HeapGeometry
+    let tables: VolatileTables
+    /// The unit table.
+    let table: UnsafeMutablePointer<UInt8>
+    /// The bits of allocated blocks.
+    let bitmap: UnsafeMutablePointer<UInt64>
+    let gate: WriteGate
+    /// What owns the memory; kept as long as anything refers to the space.
+    private let owner: AnyObject
+    private let centralLock = Mutex(())
+    private var central: Central
+
+    init(
+        base: UnsafeMutableRawPointer, geometry: HeapGeometry, isReadOnly: Bool, isRelocated: Bool, owner: AnyObject
+    ) throws(HeapError) {
+        self.base = base
+        self.geometry = geometry
+        self.isReadOnly = isReadOnly
+        self.isRelocated = isRelocated
+        self.owner = owner
+        gate = WriteGate()
+        bounds = .allocate(capacity: 1)
+        bounds.initialize(to: Bounds(limit: geometry.capacity))
+        let tables: VolatileTables
+        do throws(HeapError) { tables = try VolatileTables(geometry) } catch {
+            bounds.deallocate()
+            throw error
+        }
+        self.tables = tables
+        declared = tables.declared
+        table = (base + geometry.table).assumingMemoryBound(to: UInt8.self)
+        bitmap = (base + geometry.bitmap).assumingMemoryBound(to: UInt64.self)
+        central = Central(tables)
+    }
+
+    deinit { bounds.deallocate() }
+
+    /// Runs `body` under the central lock.
+    func withCentral<Result>(_ body: (inout Central) throws(HeapError) -> Result) throws(HeapError) -> Result {
+        centralLock._unsafeLock()
+        defer { centralLock._unsafeUnlock() }
+        return try body(&central)
+    }
+
+    /// From now on every access stops the program with a sentence, instead of touching what else may be there.
+    func close() { bounds.pointee.limit = 0 }
+
+    var isClosed: Bool { bounds.pointee.limit == 0 }
+
+    /// Refuses what changes the heap.
+    package func requireWritable() throws(HeapError) {
+        if isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
+        if isReadOnly {
+            throw HeapError(.readOnly, "the heap shows a past state, or is open for reading", advice: "Change the heap that is open for writing")
+        }
+    }
+}
