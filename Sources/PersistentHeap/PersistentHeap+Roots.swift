@@ -59,7 +59,7 @@ extension PersistentHeap {
         return layout
     }
 
-    private func requireNew(_ name: String, _ version: Int) throws(HeapError) {
+    func requireNew(_ name: String, _ version: Int) throws(HeapError) {
         guard !isReadOnly else { throw HeapError(.noRoot, "no root is named '\(name)'", advice: "`rootNames` lists them") }
         guard !name.isEmpty, name.utf8.count <= 1000, version >= 0, version <= Int(UInt32.max) else {
             throw HeapError(.invalid, "no root can have the name '\(name)' and version \(version)", advice: "Use 1 to 1,000 bytes")
@@ -67,7 +67,7 @@ extension PersistentHeap {
     }
 
     /// Where a root's value is, once its layout, kind and version are what is expected.
-    private func place(of number: Int, _ name: String, _ layout: TypeLayout, _ version: Int, _ kind: UInt32) throws(HeapError) -> Int {
+    func place(of number: Int, _ name: String, _ layout: TypeLayout, _ version: Int, _ kind: UInt32) throws(HeapError) -> Int {
         let record = directory.record(number)
         guard Int(record.version) == version else {
             throw HeapError(
