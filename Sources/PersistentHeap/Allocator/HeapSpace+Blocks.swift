@@ -10,7 +10,7 @@ extension HeapSpace {
     ///   - alignment: A power of two, 1 MiB at most.
     /// - Returns: The offset of its first byte.
     /// - Throws: `.full`, `.invalid`, `.readOnly`, `.wrongState`.
-    package func allocate(byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
+    @usableFromInline package func allocate(byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
         try requireWritable()
         guard byteCount >= 0, alignment > 0, alignment & (alignment - 1) == 0, alignment <= 1 << 20 else {
             throw HeapError(.invalid, "no block has \(byteCount) bytes and an alignment of \(alignment)")
@@ -27,7 +27,7 @@ extension HeapSpace {
     /// Gives a block back.
     ///
     /// Throws `.notAllocated` where no allocated block begins there (it was freed already, say), `.readOnly`, `.wrongState`.
-    package func free(_ offset: Int) throws(HeapError) {
+    @usableFromInline package func free(_ offset: Int) throws(HeapError) {
         try requireWritable()
         let granule = try allocatedGranule(offset)
         try withCentral { (central) throws(HeapError) in
