@@ -40,7 +40,8 @@ let package = Package(
             name: "VirtualMemory",
             dependencies: ["VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog"],
             swiftSettings: strict),
-        .target(name: "PersistentHeap", dependencies: ["VirtualMemory", "VMTypes"], swiftSettings: strict),
+        .target(name: "CPersistentHeap", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "PersistentHeap", dependencies: ["VirtualMemory", "VMTypes", "CPersistentHeap"], swiftSettings: strict),
         .target(
             name: "Varve", dependencies: ["PersistentHeap", "VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"],
             swiftSettings: strict),

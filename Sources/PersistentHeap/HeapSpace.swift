@@ -14,6 +14,10 @@ public final class HeapSpace: @unchecked Sendable {
     struct Bounds {
         /// Bytes from the base that may be accessed; 0 once the heap is closed.
         @usableFromInline var limit: Int
+        /// Whether several threads change the heap, so that words of the bitmap are changed atomically.
+        var isShared = false
+
+        init(limit: Int) { self.limit = limit }
     }
 
     /// Where the heap is in this process.
@@ -25,6 +29,8 @@ public final class HeapSpace: @unchecked Sendable {
     package let isReadOnly: Bool
     /// Whether the heap is elsewhere than at its home address, so that raw pointers in it mean nothing.
     package let isRelocated: Bool
+    /// Names the space among those of this process.
+    let number = ThreadRecords.newHeapNumber()
     let geometry: HeapGeometry
     let tables: VolatileTables
     /// The unit table.
@@ -32,6 +38,8 @@ public final class HeapSpace: @unchecked Sendable {
     /// The bits of allocated blocks.
     let bitmap: UnsafeMutablePointer<UInt64>
     let gate: WriteGate
+    /// How many blocks a thread's cache holds of each class.
+    let capacities: UnsafeMutablePointer<UInt32>
     /// What owns the memory; kept as long as anything refers to the space.
     private let owner: AnyObject
     private let centralLock = Mutex(())
@@ -40,19 +48,22 @@ public final class HeapSpace: @unchecked Sendable {
     private let kept = Mutex<HeapError?>(nil)
 
     init(
-        base: UnsafeMutableRawPointer, geometry: HeapGeometry, isReadOnly: Bool, isRelocated: Bool, owner: AnyObject
+        base: UnsafeMutableRawPointer, geometry: HeapGeometry, isReadOnly: Bool, isRelocated: Bool, owner: AnyObject, gate: WriteGate
     ) throws(HeapError) {
         self.base = base
         self.geometry = geometry
         self.isReadOnly = isReadOnly
         self.isRelocated = isRelocated
         self.owner = owner
-        gate = WriteGate()
+        self.gate = gate
+        capacities = .allocate(capacity: SizeClasses.end)
+        capacities.initialize(from: ThreadCache.capacities, count: SizeClasses.end)
         bounds = .allocate(capacity: 1)
         bounds.initialize(to: Bounds(limit: geometry.capacity))
         let tables: VolatileTables
         do throws(HeapError) { tables = try VolatileTables(geometry) } catch {
             bounds.deallocate()
+            capacities.deallocate()
             throw error
         }
         self.tables = tables
@@ -62,17 +73,24 @@ public final class HeapSpace: @unchecked Sendable {
         central = Central(tables)
     }
 
-    deinit { bounds.deallocate() }
+    deinit {
+        ThreadRecords.end(self)
+        bounds.deallocate()
+        capacities.deallocate()
+    }
 
     /// Runs `body` under the central lock.
-    func withCentral<Result>(_ body: (inout Central) throws(HeapError) -> Result) throws(HeapError) -> Result {
+    func withCentral<Result, Failure: Error>(_ body: (inout Central) throws(Failure) -> Result) throws(Failure) -> Result {
         centralLock._unsafeLock()
         defer { centralLock._unsafeUnlock() }
         return try body(&central)
     }
 
     /// From now on every access stops the program with a sentence, instead of touching what else may be there.
-    func close() { bounds.pointee.limit = 0 }
+    func close() {
+        ThreadRecords.end(self)
+        bounds.pointee.limit = 0
+    }
 
     var isClosed: Bool { bounds.pointee.limit == 0 }
 

@@ -52,7 +52,7 @@ extension PersistentHeap {
         let name = options.name
         let task = try HeapError.translating { () throws(StoreError) in try store.task(named: name) }
         if let region = store.firstRegion(of: task) {
-            let space = try existing(at: region.address, bytes: region.byteCount, task)
+            let space = try existing(at: region.address, bytes: region.byteCount, task, store)
             return try PersistentHeap(store: store, name: name, space: space, task: task, isOwnStore: isOwnStore)
         }
         guard (HeapFormat.minimumCapacity...HeapFormat.maximumCapacity).contains(options.capacity) else {
@@ -74,18 +74,19 @@ extension PersistentHeap {
             ]
             for (field, value) in fields { base.storeBytes(of: value, toByteOffset: field, as: Int.self) }
         }
-        let space = try existing(at: address, bytes: bytes, task)
+        let space = try existing(at: address, bytes: bytes, task, store)
         _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'") }
         return try PersistentHeap(store: store, name: name, space: space, task: task, isOwnStore: isOwnStore)
     }
 
     /// The heap that is mapped at an address.
-    private static func existing(at address: UInt64, bytes: Int, _ task: VMTask) throws(HeapError) -> HeapSpace {
+    private static func existing(at address: UInt64, bytes: Int, _ task: VMTask, _ store: Store) throws(HeapError) -> HeapSpace {
         let base = task.pointer(address)
         let geometry = try checkedGeometry(UnsafeRawPointer(base), bytes: bytes)
         return try HeapSpace(
             base: base, geometry: geometry, isReadOnly: false,
-            isRelocated: base.load(fromByteOffset: HeapFormat.homeOffset, as: UInt64.self) != address, owner: task)
+            isRelocated: base.load(fromByteOffset: HeapFormat.homeOffset, as: UInt64.self) != address, owner: task,
+            gate: WriteGate.of(store))
     }
 
     /// What the header says, where it can be true.

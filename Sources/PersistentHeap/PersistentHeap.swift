@@ -70,8 +70,8 @@ public final class PersistentHeap: @unchecked Sendable {
         try space.requireWritable()
         guard let task else { throw HeapError(.readOnly, "the heap is open for reading") }
         if let failure = space.failure { throw failure }
-        space.gate.enter()
-        defer { space.gate.leave() }
+        space.gate.close()
+        defer { space.gate.open() }
         let base = task.windowBase
         space.tables.takeDeclared { first, count in
             if declaredOnly { task.touch(address: base + UInt64(first) << 12, size: UInt64(count) << 12) }
@@ -88,12 +88,12 @@ public final class PersistentHeap: @unchecked Sendable {
     /// Puts the heap back to the last commit, in place: every byte that changed since.
     public func abandon() throws(HeapError) {
         try space.requireWritable()
-        space.gate.enter()
-        defer { space.gate.leave() }
+        space.gate.close()
+        defer { space.gate.open() }
         try HeapError.translating { () throws(StoreError) in try store.abandon() }
         space.tables.takeDeclared { _, _ in }
         space.forgetFailure()
-        try space.withCentral { (central) throws(HeapError) in central.reset() }
+        space.forgetBlocks()
         directory.forget()
     }
 

@@ -1,3 +1,4 @@
+internal import CPersistentHeap
 internal import Glibc
 
 /// Spans and runs: which units are what, and which blocks of spans are neither allocated nor in a thread's cache.
@@ -113,10 +114,12 @@ struct Central {
             tables.taken[word] = bits
             allocated += bits.nonzeroBitCount
         }
-        tables.known.update(from: space.table + start, count: units)
         let free = max(0, SizeClasses.spanBlocks[number] - allocated)
         tables.notes[start] = SpanNote(free: UInt16(free), scan: 0, position: 0)
         if free > 0 { list(start, number) }
+        // Last: whoever finds the span known frees blocks of it without the lock.
+        ph_release_fence()
+        tables.known.advanced(by: start).update(repeating: UInt8(number) | HeapFormat.continuation, count: units)
     }
 
     /// The first unit of the span that a unit belongs to.

@@ -9,7 +9,7 @@ final class VolatileTables: @unchecked Sendable {
     let declared: UnsafeMutablePointer<UInt8>
     /// A byte for each 64 pages: one of them was declared.
     let declaredGroups: UnsafeMutablePointer<UInt8>
-    /// A byte a unit: what the unit table says, once the unit's span has been looked at, else 0.
+    /// A byte a unit: its span's class, with the mark of a continuation, once the span has been looked at, else 0.
     let known: UnsafeMutablePointer<UInt8>
     /// A bit a granule, valid in spans that are known: the block is allocated, or in a thread's cache.
     let taken: UnsafeMutablePointer<UInt64>
