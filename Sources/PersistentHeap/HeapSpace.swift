@@ -44,6 +44,8 @@ public final class HeapSpace: @unchecked Sendable {
     private let owner: AnyObject
     private let centralLock = Mutex(())
     private var central: Central
+    /// What went wrong where nothing could be thrown.
+    private let kept = Mutex<HeapError?>(nil)
 
     init(
         base: UnsafeMutableRawPointer, geometry: HeapGeometry, isReadOnly: Bool, isRelocated: Bool, owner: AnyObject, gate: WriteGate
@@ -91,6 +93,15 @@ public final class HeapSpace: @unchecked Sendable {
     }
 
     var isClosed: Bool { bounds.pointee.limit == 0 }
+
+    /// Keeps what went wrong in a getter or a setter, which can't throw: the next commit throws it. The first one stays.
+    @usableFromInline package func fail(_ error: HeapError) { kept.withLock { if $0 == nil { $0 = error } } }
+
+    /// What went wrong, since the last abandonment, where nothing could be thrown.
+    package var failure: HeapError? { kept.withLock { $0 } }
+
+    /// Forgets what went wrong: the heap is as it was before.
+    func forgetFailure() { kept.withLock { $0 = nil } }
 
     /// Refuses what changes the heap.
     package func requireWritable() throws(HeapError) {

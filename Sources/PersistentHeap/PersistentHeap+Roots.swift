@@ -31,7 +31,7 @@ extension PersistentHeap {
         let layout = try checked(Container.layout, of: name)
         if let number = directory.find(name) {
             let handle = try place(of: number, name, layout, version, RootDirectory.containerKind)
-            return Container.load(ContainerHandle(offset: handle), in: space)
+            return try Container(validating: ContainerHandle(offset: handle), in: space)
         }
         try requireNew(name, version)
         let container = try Container.create(in: space)

@@ -69,6 +69,7 @@ public final class PersistentHeap: @unchecked Sendable {
     ) throws(HeapError) -> Version {
         try space.requireWritable()
         guard let task else { throw HeapError(.readOnly, "the heap is open for reading") }
+        if let failure = space.failure { throw failure }
         space.gate.close()
         defer { space.gate.open() }
         let base = task.windowBase
@@ -80,6 +81,10 @@ public final class PersistentHeap: @unchecked Sendable {
         }
     }
 
+    /// What went wrong, since the last abandonment, in a collection's setter or getter, which can't throw: the heap had no room
+    /// for a value, which was not stored, or what it holds is damaged. Commits throw it.
+    public var failure: HeapError? { space.failure }
+
     /// Puts the heap back to the last commit, in place: every byte that changed since.
     public func abandon() throws(HeapError) {
         try space.requireWritable()
@@ -87,6 +92,7 @@ public final class PersistentHeap: @unchecked Sendable {
         defer { space.gate.open() }
         try HeapError.translating { () throws(StoreError) in try store.abandon() }
         space.tables.takeDeclared { _, _ in }
+        space.forgetFailure()
         space.forgetBlocks()
         directory.forget()
     }

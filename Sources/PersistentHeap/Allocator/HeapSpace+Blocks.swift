@@ -11,7 +11,7 @@ extension HeapSpace {
     ///   - alignment: A power of two, 1 MiB at most.
     /// - Returns: The offset of its first byte.
     /// - Throws: `.full`, `.invalid`, `.readOnly`, `.wrongState`.
-    package func allocate(byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
+    @usableFromInline package func allocate(byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
         // 1 … 32 KiB, of an alignment that every class has.
         if UInt(bitPattern: byteCount &- 1) < UInt(SizeClasses.largest), alignment <= 16, let record = ph_first(),
             ph_heap(record) == number
@@ -64,7 +64,7 @@ extension HeapSpace {
     /// Gives a block back.
     ///
     /// Throws `.notAllocated` where no allocated block begins there (it was freed already, say), `.readOnly`, `.wrongState`.
-    package func free(_ offset: Int) throws(HeapError) {
+    @usableFromInline package func free(_ offset: Int) throws(HeapError) {
         let distance = offset &- geometry.units
         let granule = distance >> HeapFormat.granuleShift
         if let record = ph_first(), ph_heap(record) == number, distance & (HeapFormat.granuleBytes - 1) == 0,

@@ -15,14 +15,14 @@ extension Double: Persistable { public static var layout: TypeLayout { TypeLayou
 extension Bool: Persistable { public static var layout: TypeLayout { TypeLayout(scalar: self) } }
 extension Unicode.Scalar: Persistable { public static var layout: TypeLayout { TypeLayout(scalar: self, name: "Unicode.Scalar") } }
 
-extension Optional: PersistentValue where Wrapped: Persistable {
+extension Optional: PersistentValue, PersistentLeaf where Wrapped: Persistable {
     public typealias Stored = Self
 }
 extension Optional: Persistable where Wrapped: Persistable {
     public static var layout: TypeLayout { TypeLayout(Self.self, name: "Optional", parameters: [Wrapped.layout]) }
 }
 
-extension InlineArray: PersistentValue where Element: Persistable {
+extension InlineArray: PersistentValue, PersistentLeaf where Element: Persistable {
     public typealias Stored = Self
 }
 extension InlineArray: Persistable where Element: Persistable {
@@ -40,11 +40,15 @@ extension UnsafeMutableRawPointer: Persistable {
     public static var layout: TypeLayout { TypeLayout(pointer: self, name: "UnsafeMutableRawPointer") }
 }
 // Named, not looked into: a type may point to itself.
-extension UnsafePointer: PersistentValue where Pointee: Persistable { public typealias Stored = Self }
+extension UnsafePointer: PersistentValue, PersistentLeaf where Pointee: Persistable {
+    public typealias Stored = Self
+}
 extension UnsafePointer: Persistable where Pointee: Persistable {
     public static var layout: TypeLayout { TypeLayout(pointer: self, name: "UnsafePointer<\(Pointee.self)>") }
 }
-extension UnsafeMutablePointer: PersistentValue where Pointee: Persistable { public typealias Stored = Self }
+extension UnsafeMutablePointer: PersistentValue, PersistentLeaf where Pointee: Persistable {
+    public typealias Stored = Self
+}
 extension UnsafeMutablePointer: Persistable where Pointee: Persistable {
     public static var layout: TypeLayout { TypeLayout(pointer: self, name: "UnsafeMutablePointer<\(Pointee.self)>") }
 }

@@ -19,7 +19,7 @@
 ///
 /// Raw pointers may be part of such a type where they point into the same heap: they are valid in every process that has the
 /// heap at its home address, and refused where it is mapped elsewhere. `Ref` has no such limit.
-public protocol Persistable: BitwiseCopyable, PersistentValue where Stored == Self {
+public protocol Persistable: BitwiseCopyable, PersistentLeaf where Stored == Self {
     /// What is recorded of the type with each root, and compared when the root is opened.
     static var layout: TypeLayout { get }
 }
@@ -30,7 +30,7 @@ extension Persistable {
     @inlinable public static func store(_ value: Self, in space: HeapSpace) throws(HeapError) -> Self { value }
     @inlinable public static func load(_ stored: Self, in space: HeapSpace) -> Self { stored }
     @inlinable public static func release(_ stored: Self, in space: HeapSpace) throws(HeapError) {}
-    public static var ownsMemory: Bool { false }
+    @inlinable public static var ownsMemory: Bool { false }
 }
 
 extension Persistable where Self: CaseIterable {
@@ -67,9 +67,20 @@ public protocol PersistentValue {
 
 /// A collection that lies in a heap; a value of the type is bound to that heap, and changes the collection in place.
 ///
-/// What it holds is stored by its handle, so that one collection can be an element of another. An element that is a
-/// collection refers to it: storing takes no copy, and whoever removes the element releases the collection.
+/// What stands for it elsewhere in the heap is its handle, so that one collection can be an element of another, which owns it:
+/// taking the element out releases the collection, with all that it holds. A collection has one owner at most; one that no
+/// collection and no root owns is the program's to release.
 public protocol PersistentContainer: PersistentValue where Stored == ContainerHandle {
     /// Makes an empty collection.
     static func create(in space: HeapSpace) throws(HeapError) -> Self
+    /// The collection that lies there. Throws `.damaged` where what is there can't be one.
+    init(validating handle: ContainerHandle, in space: HeapSpace) throws(HeapError)
+    /// Frees the collection with all that it holds. No value that shows it may be used afterwards.
+    func release() throws(HeapError)
+    /// The heap that it lies in.
+    var space: HeapSpace { get }
+    /// Where it lies in the heap.
+    var handle: ContainerHandle { get }
+    /// Looks for each of its keys: a sentence for each that is there and is not found.
+    func checkKeys() -> [String]
 }
