@@ -63,6 +63,7 @@ let package = Package(
             dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
+        .executableTarget(name: "varve-examples", dependencies: ["Varve"], path: "Examples/Swift", swiftSettings: strict),
         .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
         .target(
             name: "PageStoreModel", dependencies: ["PageStore", "TestSupport", "VMTypes"], path: "Tests/PageStoreModel",
@@ -80,6 +81,7 @@ let package = Package(
         .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "PersistentHeapTests", dependencies: ["Varve", "PersistentHeap", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "ExamplesTests", dependencies: ["TestSupport", "varve-examples"], swiftSettings: strict),
         .testTarget(name: "CVarveTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],

@@ -54,6 +54,8 @@ enum Codes {
         return Int32(bitPattern: constant.rawValue)
     }
 
+    static let aborted = Int32(bitPattern: VARVE_ABORTED.rawValue)
+
     /// Codes that only heaps have.
     private static let ofHeaps: [HeapError.Code] = [
         .notAllocated, .layoutMismatch, .versionMismatch, .unsuitableType, .uncommittedChanges, .doomed,
@@ -69,6 +71,7 @@ enum Codes {
     private nonisolated(unsafe) static let names: [Int32: UnsafePointer<CChar>] = {
         var names: [Int32: UnsafePointer<CChar>] = [:]
         for code in all { names[number(code)] = permanent(code.rawValue) }
+        names[aborted] = permanent("aborted")
         for code in ofHeaps { names[number(HeapError(code, ""))] = permanent(code.rawValue) }
         for number in Int32(0)..<64 {
             let name = KernReturn(rawValue: number).description

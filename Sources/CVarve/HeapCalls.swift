@@ -82,9 +82,7 @@ public func varve_heap_commit(
 ) -> Int32 {
     heapCode { () throws(HeapError) in
         let heap = try CVarve.heap(heap)
-        guard flags & ~UInt32(VARVE_COMMIT_DEFERRED | VARVE_COMMIT_DECLARED) == 0 else {
-            throw HeapError(.invalid, "0x\(String(flags, radix: 16)) are no flags of a commit", advice: "Give VARVE_COMMIT_*")
-        }
+        try requireCommitFlags(flags)
         let (message, snapshot) = try translating { () throws(StoreError) in
             (try CVarve.message(message), try optionalText(snapshot, "the snapshot's name"))
         }
@@ -98,4 +96,90 @@ public func varve_heap_commit(
 @c @implementation
 public func varve_heap_abandon(_ heap: varve_heap_t!) -> Int32 {
     heapCode { () throws(HeapError) in try CVarve.heap(heap).abandon() }
+}
+
+// MARK: Transactions and the past
+
+/// The body of a transaction said no.
+private struct Aborted: Error {}
+
+@c @implementation
+public func varve_heap_transaction(
+    _ heap: varve_heap_t!, _ message: UnsafePointer<CChar>!, _ flags: UInt32,
+    _ body: (@convention(c) (UnsafeMutableRawPointer?) -> Int32)!, _ context: UnsafeMutableRawPointer!
+) -> Int32 {
+    var isAborted = false
+    let code = heapCode { () throws(HeapError) in
+        let heap = try CVarve.heap(heap)
+        try requireCommitFlags(flags)
+        let (message, body) = try translating { () throws(StoreError) in
+            (try CVarve.message(message), try required(body, "body"))
+        }
+        do {
+            try heap.transaction(
+                message: message, durability: flags & UInt32(VARVE_COMMIT_DEFERRED) != 0 ? .deferred : .synced,
+                declaredOnly: flags & UInt32(VARVE_COMMIT_DECLARED) != 0
+            ) {
+                guard body(context) == 0 else { throw Aborted() }
+            }
+        } catch let error as HeapError {
+            throw error
+        } catch {
+            isAborted = true
+        }
+    }
+    return isAborted ? LastError.recordAborted() : code
+}
+
+private func requireCommitFlags(_ flags: UInt32) throws(HeapError) {
+    guard flags & ~UInt32(VARVE_COMMIT_DEFERRED | VARVE_COMMIT_DECLARED) == 0 else {
+        throw HeapError(.invalid, "0x\(String(flags, radix: 16)) are no flags of a commit", advice: "Give VARVE_COMMIT_*")
+    }
+}
+
+@c @implementation
+public func varve_heap_snapshot(
+    _ heap: varve_heap_t!, _ name: UnsafePointer<CChar>!, _ message: UnsafePointer<CChar>!, _ version: UnsafeMutablePointer<UInt64>!
+) -> Int32 {
+    heapCode { () throws(HeapError) in
+        let heap = try CVarve.heap(heap)
+        try heap.space.requireWritable()
+        let made = try translating { () throws(StoreError) in
+            try heap.store.createSnapshot(try text(name, "the snapshot's name"), message: try CVarve.message(message))
+        }
+        version?.pointee = made.version.rawValue
+    }
+}
+
+@c @implementation
+public func varve_heap_rollback(
+    _ heap: varve_heap_t!, _ state: UnsafePointer<CChar>!, _ message: UnsafePointer<CChar>!, _ version: UnsafeMutablePointer<UInt64>!
+) -> Int32 {
+    heapCode { () throws(HeapError) in
+        let heap = try CVarve.heap(heap)
+        let (state, message) = try translating { () throws(StoreError) in (try CVarve.state(state), try CVarve.message(message)) }
+        let made = try heap.rollback(to: state, message: message)
+        version?.pointee = made.rawValue
+    }
+}
+
+@c @implementation
+public func varve_heap_past(
+    _ heap: varve_heap_t!, _ state: UnsafePointer<CChar>!, _ past: UnsafeMutablePointer<varve_heap_t?>!
+) -> Int32 {
+    heapCode { () throws(HeapError) in
+        let heap = try CVarve.heap(heap)
+        let state = try translating { () throws(StoreError) in try CVarve.state(state) }
+        try give(past) { () throws(HeapError) in try heap.at(state) }
+    }
+}
+
+@c @implementation
+public func varve_heap_open_past(
+    _ path: UnsafePointer<CChar>!, _ state: UnsafePointer<CChar>!, _ past: UnsafeMutablePointer<varve_heap_t?>!
+) -> Int32 {
+    heapCode { () throws(HeapError) in
+        let (path, state) = try translating { () throws(StoreError) in (try text(path, "the path"), try CVarve.state(state)) }
+        try give(past) { () throws(HeapError) in try PersistentHeap.open(path, at: state) }
+    }
 }

@@ -45,6 +45,13 @@ enum LastError {
         return code
     }
 
+    /// Nothing went wrong: the program wanted it so.
+    static func recordAborted() -> Int32 {
+        let message = "the transaction was aborted by its body"
+        record(code: Codes.aborted, message: message, text: message)
+        return Codes.aborted
+    }
+
     /// One block holds the error and its strings: `free` ends both.
     private static func record(
         code: Int32, errno: Int32 = 0, message: String, advice: String = "", path: String? = nil, text: String

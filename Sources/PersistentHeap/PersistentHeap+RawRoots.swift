@@ -45,6 +45,8 @@ extension PersistentHeap {
         package var isContainer: Bool
         /// Where its value lies, or its collection's first block.
         package var offset: Int
+        /// The blocks that the record of it has: of its name and of its layout's text.
+        var blocks: [Int]
     }
 
     /// The heap's roots, in the order in which they were made. Throws `.damaged` where they are not where the heap says.
@@ -71,7 +73,8 @@ extension PersistentHeap {
             found.append(
                 RootRecord(
                     name: name, layout: layout, version: Int(record.version),
-                    isContainer: record.kind == RootDirectory.containerKind, offset: record.value))
+                    isContainer: record.kind == RootDirectory.containerKind, offset: record.value,
+                    blocks: [record.name, record.layout]))
         }
         return found
     }

@@ -185,6 +185,81 @@ TEST(a_declared_commit_of_a_heap) {
     OK(varve_heap_close(heap));
 }
 
+static int64_t *moved;
+
+static int move(void *context) {
+    moved[0] -= 5;
+    moved[1] += 5;
+    return context != NULL;
+}
+
+static int nested(void *context) {
+    moved[0] = 1000;
+    EXPECT(VARVE_WRONG_STATE, varve_heap_commit(heap, NULL, 0, NULL, NULL));
+    int code = varve_heap_transaction(heap, NULL, 0, move, context);
+    CHECK(code == (context ? VARVE_ABORTED : 0));
+    return 0;
+}
+
+TEST(transactions) {
+    open_heap();
+    OK(varve_heap_root(heap, "moved", "int64_t[2]", 1, 16, &moved));
+    EXPECT(VARVE_UNCOMMITTED, varve_heap_transaction(heap, NULL, 0, move, NULL));
+    OK(varve_heap_commit(heap, NULL, 0, NULL, NULL));
+    OK(varve_heap_transaction(heap, "move", VARVE_COMMIT_DEFERRED, move, NULL));
+    CHECK(moved[0] == -5 && moved[1] == 5);
+    EXPECT(VARVE_ABORTED, varve_heap_transaction(heap, NULL, 0, move, moved));
+    CHECK(moved[0] == -5 && moved[1] == 5 && varve_last_error()->text[0]);
+    CHECK(strcmp(varve_code_name(VARVE_ABORTED), "aborted") == 0);
+    OK(varve_heap_transaction(heap, NULL, 0, nested, NULL));
+    CHECK(moved[0] == 995 && moved[1] == 10);
+    EXPECT(VARVE_DOOMED, varve_heap_transaction(heap, NULL, 0, nested, moved));
+    CHECK(moved[0] == 995 && moved[1] == 10);
+    EXPECT(VARVE_INVALID, varve_heap_transaction(heap, NULL, 0, NULL, NULL));
+    EXPECT(VARVE_INVALID, varve_heap_transaction(heap, NULL, 8, move, NULL));
+    OK(varve_heap_abandon(heap));
+    CHECK(moved[0] == 995);
+    OK(varve_heap_close(heap));
+}
+
+TEST(the_past_of_a_heap) {
+    open_heap();
+    int64_t *number = NULL;
+    const int64_t *old = NULL;
+    varve_heap_t past = NULL;
+    uint64_t first = 0, version = 0, offset = 0;
+    OK(varve_heap_root(heap, "n", "int64_t", 1, 8, &number));
+    *number = 1;
+    OK(varve_heap_commit(heap, NULL, 0, NULL, &first));
+    OK(varve_heap_snapshot(heap, "one", "a name", &version));
+    CHECK(version > 0);
+    EXPECT(VARVE_EXISTS, varve_heap_snapshot(heap, "one", NULL, NULL));
+    *number = 2;
+    EXPECT(VARVE_BUSY, varve_heap_rollback(heap, "one", NULL, NULL));
+    OK(varve_heap_commit(heap, NULL, 0, NULL, NULL));
+    OK(varve_heap_past(heap, "one", &past));
+    varve_heap_info_t info = heap_info(past);
+    CHECK(info.read_only && info.relocated && info.base != heap_info(heap).base);
+    OK(varve_heap_root(past, "n", "int64_t", 1, 8, &old));
+    CHECK(*old == 1 && *number == 2);
+    OK(varve_heap_offset(past, old, &offset));
+    CHECK(varve_heap_at(heap, offset) == number);
+    EXPECT(VARVE_NOT_FOUND, varve_heap_root(past, "m", "int64_t", 1, 8, &old));
+    CHECK(varve_heap_alloc(past, 8) == NULL && varve_last_error()->code == VARVE_READ_ONLY);
+    EXPECT(VARVE_READ_ONLY, varve_heap_commit(past, NULL, 0, NULL, NULL));
+    EXPECT(VARVE_READ_ONLY, varve_heap_declare(past, old, 8));
+    CHECK(store_raises((vm_address_t)old));
+    OK(varve_heap_close(past));
+    char number_of_first[24];
+    sprintf(number_of_first, "%lu", (unsigned long)first);
+    OK(varve_heap_rollback(heap, number_of_first, "back", &version));
+    CHECK(*number == 1 && version > first);
+    EXPECT(VARVE_NOT_FOUND, varve_heap_past(heap, "two", &past));
+    EXPECT(VARVE_NOT_FOUND, varve_heap_rollback(heap, "two", NULL, NULL));
+    EXPECT(VARVE_NO_STORE, varve_heap_open_past(path_of("nowhere"), NULL, &past));
+    OK(varve_heap_close(heap));
+}
+
 TEST(offsets) {
     open_heap();
     varve_heap_info_t info = heap_info(heap);

@@ -309,6 +309,8 @@ class HeapTests(unittest.TestCase):
         self.heap.abandon()
         self.assertEqual(n.value, 5)
         self.assertEqual(self.heap.commit(), version)
+        self.heap.close()
+        self.assertRaises(ValueError, lambda: n.value)
 
     def test_a_heap_of_an_open_store(self):
         self.heap.close()
@@ -320,6 +322,42 @@ class HeapTests(unittest.TestCase):
             self.assertEqual(store.heap("heap").info().capacity, 1 << 24)
             heap.close()
         self.fails("invalid", heap.commit)
+
+    def test_the_past(self):
+        n = self.heap.root("n", "q")
+        n.value = 1
+        version = self.heap.commit()
+        self.heap.snapshot("one")
+        self.fails("exists", self.heap.snapshot, "one")
+        n.value = 2
+        self.heap.commit()
+        with self.heap.at("one") as past:
+            self.assertEqual((past.root("n", "q").value, n.value), (1, 2))
+            self.assertTrue(past.root("n", "q").memory.readonly)
+            self.fails("readOnly", past.alloc, 8)
+            with self.assertRaises(varve.StoreError):
+                past.root("n", "q").value = 3
+        self.heap.rollback(version, "back")
+        self.assertEqual(n.value, 1)
+        self.fails("notFound", self.heap.at, "two")
+        self.heap.close()
+        with varve.open_heap(self.path, at="head") as last, varve.open_heap(self.path, at="one") as first:
+            self.assertEqual((last.root("n", "q").value, first.root("n", "q").value), (1, 1))
+
+    def test_transactions(self):
+        n = self.heap.root("n", "q")
+        self.fails("uncommittedChanges", self.heap.transaction, lambda: None)
+        self.heap.commit()
+
+        def add(amount):
+            n.value += amount
+            if n.value > 5:
+                raise OverflowError("too much")
+            return n.value
+
+        self.assertEqual(self.heap.transaction(lambda: add(3), "three"), 3)
+        self.assertRaises(OverflowError, self.heap.transaction, lambda: add(3))
+        self.assertEqual(n.value, 3)
 
     def test_numbers_are_those_of_swift(self):
         self.heap.root("count", "Q").value = 9

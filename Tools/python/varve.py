@@ -232,6 +232,12 @@ _heap_usable_size = _call(_store, "heap_usable_size", _handle, _handle, _to_u64)
 _heap_declare = _call(_store, "heap_declare", _handle, _handle, _u64)
 _heap_commit = _call(_store, "heap_commit", _handle, _text, _unsigned, _text, _to_u64)
 _heap_abandon = _call(_store, "heap_abandon", _handle)
+_body = ctypes.CFUNCTYPE(_int, ctypes.c_void_p)
+_heap_transaction = _declare(_int, "heap_transaction", _handle, _text, _unsigned, _body, ctypes.c_void_p)
+_heap_snapshot = _call(_store, "heap_snapshot", _handle, _text, _text, _to_u64)
+_heap_rollback = _call(_store, "heap_rollback", _handle, _text, _text, _to_u64)
+_heap_past = _call(_store, "heap_past", _handle, _text, _to_handle)
+_heap_open_past = _call(_store, "heap_open_past", _text, _text, _to_handle)
 
 
 def _bytes(text):
@@ -662,13 +668,17 @@ class Store:
         return _visit(_log, (self._handle,), _LogEntry, LogEntry)
 
 
-def open_heap(path, capacity=0):
+def open_heap(path, capacity=0, at=None):
     """Opens the heap of the store at a path; makes both where they are not there.
 
-    capacity: bytes that a new heap can grow to; 0: 64 GiB. Use it with `with`, or close it.
+    capacity: bytes that a new heap can grow to; 0: 64 GiB. at: a snapshot, a version or "head", the last commit: then
+    the heap is read-only, and another process may be writing it. Use it with `with`, or close it.
     """
     handle = _handle()
-    _heap_open(_bytes(path), capacity, handle)
+    if at is None:
+        _heap_open(_bytes(path), capacity, handle)
+    else:
+        _heap_open_past(_bytes(path), None if at == "head" else _bytes(str(at)), handle)
     return Heap(handle.value)
 
 
@@ -729,6 +739,8 @@ class Heap:
         return _Record(info)
 
     def _view(self, address, size):
+        if not self._handle:
+            raise ValueError("the heap was closed")
         view = _view(address, size, self)
         return view.toreadonly() if self.read_only else view
 
@@ -804,3 +816,41 @@ class Heap:
     def abandon(self):
         """Undoes what is not committed, in place."""
         _heap_abandon(self._handle)
+
+    def transaction(self, body, message="", deferred=False, declared=False):
+        """Runs body() and commits what it changed; returns what it returns. Where it raises, every byte is what it was."""
+        results, failures = [], []
+
+        def run(_):
+            try:
+                results.append(body())
+                return 0
+            except BaseException as error:
+                failures.append(error)
+                return 1
+
+        code = _heap_transaction(self._handle, _bytes(message), int(deferred) | int(declared) << 1, _body(run), None)
+        if failures:
+            raise failures[0]
+        if code:
+            raise StoreError(_last_error().contents)
+        return results[0]
+
+    def snapshot(self, name, message=""):
+        """Names the committed state; returns its version."""
+        version = _u64()
+        _heap_snapshot(self._handle, _bytes(name), _bytes(message), version)
+        return version.value
+
+    def rollback(self, state, message=""):
+        """Makes the next version hold what the heap held in a state, a snapshot or a version; returns it."""
+        version = _u64()
+        _heap_rollback(self._handle, _bytes(str(state)), _bytes(message), version)
+        return version.value
+
+    def at(self, state):
+        """The Heap as it was in a state, read-only, while this one goes on. Addresses that are stored in it mean nothing
+        there."""
+        past = _handle()
+        _heap_past(self._handle, _bytes(str(state)), past)
+        return Heap(past.value)

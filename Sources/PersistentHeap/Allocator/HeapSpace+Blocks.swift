@@ -149,7 +149,11 @@ extension HeapSpace {
         let unit = granule / HeapFormat.granulesPerUnit
         let code = table[unit]
         if code == HeapFormat.largeStart { return runLength(unit) * HeapFormat.unitBytes }
-        return SizeClasses.sizes[Int(code & HeapFormat.classMask)]
+        let number = Int(code & HeapFormat.classMask)
+        guard number < SizeClasses.end else {
+            throw HeapError(.damaged, "unit \(unit) of the heap has code \(code), which there is not", advice: "Run `varve heap check`")
+        }
+        return SizeClasses.sizes[number]
     }
 
     /// Makes a block larger or smaller, where it is if that can be, else elsewhere: then what it held is copied.

@@ -25,11 +25,17 @@ struct HeapArguments: ParsableArguments {
     var state = "head"
 
     func read<Result>(checking: Bool = false, _ body: (PersistentHeap) throws -> Result) throws -> Result {
-        try store.open(checksOnMap: checking) { store in
-            let heap = try PersistentHeap.view(of: store, name: name, at: StateText.parse(state))
-            defer { withExtendedLifetime(heap) {} }
-            return try body(heap)
+        var options = PersistentHeap.Options(name: name)
+        options.open.checksOnMap = checking
+        let heap = try PersistentHeap.open(store.path, at: StateText.parse(state), options: options)
+        let result: Result
+        do { result = try body(heap) } catch {
+            // What went wrong first says more than a failure to close.
+            try? heap.close()
+            throw error
         }
+        try heap.close()
+        return result
     }
 
     /// What every answer says of where it comes from.
@@ -44,8 +50,7 @@ struct HeapStatCommand: Subcommand {
         commandName: "stat",
         abstract: "Show how a heap's memory is used.",
         discussion: """
-            Fragmented is the part that is not allocated of all that blocks, the spans they share and the gaps between \
-            these take.
+            Fragmented is the part of the memory up to the last block that no allocated block can use.
 
             Example:
               varve heap stat counter.varve
@@ -55,41 +60,43 @@ struct HeapStatCommand: Subcommand {
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let (audit, capacity, roots) = try heap.read { (HeapAudit($0), $0.capacity, try $0.rootRecords().count) }
-        try output.show(console, json: json(audit, capacity, roots), text: text(audit, capacity, roots))
+        let (use, roots) = try heap.read { (try $0.statistics(), try $0.rootRecords().count) }
+        try output.show(console, json: json(use, roots), text: text(use, roots))
         return .success
     }
 
-    private func text(_ audit: HeapAudit, _ capacity: Int, _ roots: Int) -> String {
+    private func text(_ use: HeapStatistics, _ roots: Int) -> String {
         var facts = Facts()
         facts.add("Heap", "\(heap.name) of \(heap.store.path)")
-        facts.add("Capacity", "\(ByteSize.text(capacity)), of which \(ByteSize.text(audit.tableBytes)) tables")
+        facts.add("Capacity", "\(ByteSize.text(use.capacity)), of which \(ByteSize.text(use.usableCapacity)) for blocks")
         facts.add("Roots", "\(roots)")
-        facts.add("Allocated", "\(audit.blocks) blocks, \(ByteSize.text(audit.blockBytes))")
-        facts.add("Free between", ByteSize.text(audit.usedBytes + audit.freeBytes - audit.blockBytes))
-        facts.add("Fragmented", "\(ByteSize.fixed(audit.fragmentation * 100, digits: 1)) %")
-        guard audit.blocks > 0 else { return facts.text }
+        facts.add("Allocated", "\(use.allocatedBlocks) blocks, \(ByteSize.text(use.allocatedBytes))")
+        facts.add("In use", "the first \(ByteSize.text(use.extent))")
+        facts.add("Fragmented", "\(ByteSize.fixed(use.fragmentation * 100, digits: 1)) %")
+        facts.add("Free runs", "\(use.freeRuns), \(ByteSize.text(use.freeRunBytes)), the longest \(ByteSize.text(use.longestFreeRun))")
+        guard use.allocatedBlocks > 0 else { return facts.text }
         var table = Table(("BLOCK", .right), ("ALLOCATED", .right), ("FREE", .right), ("BYTES", .right))
-        for size in audit.sizes {
-            table.add("\(size.byteCount)", "\(size.blocks)", "\(size.freeBlocks)", ByteSize.text(size.blocks * size.byteCount))
+        for size in use.classes {
+            table.add("\(size.blockBytes)", "\(size.allocatedBlocks)", "\(size.freeBlocks)", ByteSize.text(size.allocatedBlocks * size.blockBytes))
         }
-        if audit.largeBlocks > 0 { table.add("larger", "\(audit.largeBlocks)", "", ByteSize.text(audit.largeBytes)) }
+        if use.largeBlocks > 0 { table.add("larger", "\(use.largeBlocks)", "", ByteSize.text(use.largeBytes)) }
         return facts.text + "\n\n" + table.text
     }
 
-    private func json(_ audit: HeapAudit, _ capacity: Int, _ roots: Int) -> JSON {
+    private func json(_ use: HeapStatistics, _ roots: Int) -> JSON {
         .object(
             heap.json + [
-                ("capacity", .integer(capacity)), ("table_bytes", .integer(audit.tableBytes)), ("roots", .integer(roots)),
-                ("blocks", .integer(audit.blocks)), ("block_bytes", .integer(audit.blockBytes)),
-                ("used_bytes", .integer(audit.usedBytes)), ("free_bytes", .integer(audit.freeBytes)),
-                ("fragmentation", .number((audit.fragmentation * 1e6).rounded() / 1e6)),
-                ("large_blocks", .integer(audit.largeBlocks)), ("large_bytes", .integer(audit.largeBytes)),
+                ("capacity", .integer(use.capacity)), ("usable_capacity", .integer(use.usableCapacity)), ("roots", .integer(roots)),
+                ("blocks", .integer(use.allocatedBlocks)), ("block_bytes", .integer(use.allocatedBytes)),
+                ("extent", .integer(use.extent)), ("fragmentation", .number((use.fragmentation * 1e6).rounded() / 1e6)),
+                ("free_runs", .integer(use.freeRuns)), ("free_run_bytes", .integer(use.freeRunBytes)),
+                ("longest_free_run", .integer(use.longestFreeRun)), ("large_blocks", .integer(use.largeBlocks)),
+                ("large_bytes", .integer(use.largeBytes)),
                 ("sizes", .array(
-                    audit.sizes.map {
+                    use.classes.map {
                         .object([
-                            ("block_bytes", .integer($0.byteCount)), ("spans", .integer($0.spans)), ("blocks", .integer($0.blocks)),
-                            ("free_blocks", .integer($0.freeBlocks)),
+                            ("block_bytes", .integer($0.blockBytes)), ("span_bytes", .integer($0.spanBytes)),
+                            ("blocks", .integer($0.allocatedBlocks)), ("free_blocks", .integer($0.freeBlocks)),
                         ])
                     })),
             ])
@@ -137,7 +144,7 @@ struct HeapRootsCommand: Subcommand {
 struct HeapCheckCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
-        abstract: "Check that a heap's tables and roots agree with each other.",
+        abstract: "Check that a heap's tables, roots and collections agree with each other.",
         discussion: """
             Exits with 12 where they do not. Every page is checked against its checksum first; `varve verify` checks \
             the whole store.
@@ -150,20 +157,23 @@ struct HeapCheckCommand: Subcommand {
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let audit = try heap.read(checking: true) { HeapAudit($0) }
-        let problems = audit.problems.map { "DAMAGED at offset \($0.offset): \(Printable.text($0.message))" }
+        let (report, problems) = try heap.read(checking: true) { heap in
+            let report = try heap.check()
+            // Where the tables are sound, what lies in the blocks is looked at.
+            return (report, report.problems.isEmpty ? try HeapReach(heap).problems : report.problems)
+        }
         try output.show(
             console,
             json: .object(
                 heap.json + [
-                    ("ok", .bool(audit.problems.isEmpty)), ("blocks", .integer(audit.blocks)),
-                    ("block_bytes", .integer(audit.blockBytes)),
-                    ("problems", .array(
-                        audit.problems.map { .object([("offset", .integer($0.offset)), ("message", .string($0.message))]) })),
+                    ("ok", .bool(problems.isEmpty)), ("blocks", .integer(report.statistics.allocatedBlocks)),
+                    ("block_bytes", .integer(report.statistics.allocatedBytes)),
+                    ("problems", .array(problems.map { .string($0) })),
                 ]),
             text: problems.isEmpty
-                ? "Intact: \(audit.blocks) blocks, \(ByteSize.text(audit.blockBytes))." : problems.joined(separator: "\n"))
-        return audit.problems.isEmpty ? .success : .damaged
+                ? "Intact: \(report.statistics.allocatedBlocks) blocks, \(ByteSize.text(report.statistics.allocatedBytes))."
+                : problems.map { "DAMAGED: \(Printable.text($0))" }.joined(separator: "\n"))
+        return problems.isEmpty ? .success : .damaged
     }
 }
 
@@ -173,9 +183,10 @@ struct HeapLeaksCommand: Subcommand {
         commandName: "leaks",
         abstract: "List allocated blocks that no root leads to.",
         discussion: """
-            Exits with 1 where there are any. Roots are followed conservatively: every aligned word that could be a \
-            reference or an address of the heap is taken for one, so that a number may hide a leak, and what is only \
-            reached by words that are not aligned, or computed, is listed though it is in use.
+            Exits with 1 where there are any. Collections are followed by the types that are recorded of them. Roots \
+            whose types hold references or pointers, or are another language's, are followed conservatively, and \
+            named: every aligned word that could be a reference or an address of the heap is taken for one, so that a \
+            number may hide a leak, and what is only reached otherwise is listed though it is in use.
 
             Example:
               varve heap leaks counter.varve
@@ -191,14 +202,14 @@ struct HeapLeaksCommand: Subcommand {
     }
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let reach = try heap.read { HeapReach($0) }
+        let reach = try heap.read { try HeapReach($0) }
         let bytes = reach.leaks.reduce(0) { $0 + $1.byteCount }
         let shown = reach.leaks.prefix(limit)
         try output.show(
             console,
             json: .object(
                 heap.json + [
-                    ("method", .string("conservative")), ("reachable_blocks", .integer(reach.reachableBlocks)),
+                    ("conservative_roots", .array(reach.conservativeRoots.map { .string($0) })), ("reachable_blocks", .integer(reach.reachableBlocks)),
                     ("reachable_bytes", .integer(reach.reachableBytes)), ("leaked_blocks", .integer(reach.leaks.count)),
                     ("leaked_bytes", .integer(bytes)),
                     ("leaks", .array(
@@ -209,7 +220,10 @@ struct HeapLeaksCommand: Subcommand {
     }
 
     private func text(_ reach: HeapReach, _ bytes: Int, _ shown: ArraySlice<HeapReach.Block>) -> String {
-        let reached = "\(reach.reachableBlocks) blocks (\(ByteSize.text(reach.reachableBytes))) are reached conservatively"
+        let names = reach.conservativeRoots.map { Printable.text($0) }.joined(separator: ", ")
+        let reached =
+            "\(reach.reachableBlocks) blocks (\(ByteSize.text(reach.reachableBytes))) are reached by their types"
+            + (names.isEmpty ? "" : ", conservatively from \(names)")
         guard !reach.leaks.isEmpty else { return "No leaks: \(reached)." }
         var lines = ["\(reach.leaks.count) blocks (\(ByteSize.text(bytes))) are leaked; \(reached)."]
         if !shown.isEmpty {

@@ -4,10 +4,9 @@ extension StoreArgument {
     /// Opens the store for whatever it takes, calls `body`, and closes it in any case.
     ///
     /// Where another process is the writer the store is open for reading, and the writer is asked to do the rest.
-    func open<Result>(checksOnMap: Bool = false, _ body: (Store) throws -> Result) throws -> Result {
+    func open<Result>(_ body: (Store) throws -> Result) throws -> Result {
         var options = Store.OpenOptions()
         options.access = .automatic
-        options.checksOnMap = checksOnMap
         let store = try Store.open(path, options: options)
         let result: Result
         do {

@@ -62,7 +62,8 @@ enum varve_code {
     VARVE_VERSION_MISMATCH = 124,    /* the root's type has another version */
     VARVE_UNSUITABLE_TYPE = 125,     /* the type can't be kept in a heap, or not in one that is not at its home address */
     VARVE_UNCOMMITTED = 126,         /* a transaction would begin on changes that no commit has made durable */
-    VARVE_DOOMED = 127               /* a transaction inside was aborted, so that this one can't be committed */
+    VARVE_DOOMED = 127,              /* a transaction inside was aborted, so that this one can't be committed */
+    VARVE_ABORTED = 128              /* the transaction's body asked for that */
 };
 
 /* What went wrong in a call. Later versions of the library may append members. */

@@ -160,6 +160,46 @@ int varve_heap_declare(varve_heap_t heap, const void *start, uint64_t size);
 /* varve_heap_commit: makes all that changed one durable version; parameters and codes are varve_commit's. */
 int varve_heap_commit(varve_heap_t heap, const char *message, unsigned flags, const char *snapshot, uint64_t *version);
 
+/*
+ * varve_heap_transaction: runs body(context), and commits what it changed where it returns 0; else every byte is what it
+ * was, and the call returns VARVE_ABORTED.
+ *
+ * A transaction begins on a committed state (VARVE_UNCOMMITTED), and holds up changes, commits and transactions of other
+ * threads until it ends. One within another joins it: the outermost one commits. Where an inner one was aborted, the
+ * outermost is undone too, and returns VARVE_DOOMED. body leaves by returning: not by longjmp, and not by an exception.
+ *
+ * flags  0, or of VARVE_COMMIT_*. Where the commit fails, everything is undone, unless its outcome is unknown
+ *        (VARVE_UNKNOWN_OUTCOME, VARVE_POISONED): then reopen, and see.
+ */
+int varve_heap_transaction(varve_heap_t heap, const char *message, unsigned flags, int (*body)(void *context), void *context);
+
+/*
+ * varve_heap_snapshot: names the committed state of the store. What is not committed is no part of it.
+ *
+ * version  optional. VARVE_EXISTS: the name.
+ */
+int varve_heap_snapshot(varve_heap_t heap, const char *name, const char *message, uint64_t *version);
+
+/*
+ * varve_heap_rollback: makes the next version hold what the heap held in a state, a snapshot's name or a version's number;
+ * memory shows it, in place.
+ *
+ * What came between stays in the log and in snapshots. VARVE_BUSY: something is not committed. VARVE_NOT_FOUND,
+ * VARVE_NOT_RETAINED: no such state, or no longer.
+ */
+int varve_heap_rollback(varve_heap_t heap, const char *state, const char *message, uint64_t *version);
+
+/*
+ * varve_heap_past: the heap as it was in a state (NULL: the last commit), read-only, beside the heap that goes on.
+ *
+ * Nothing of it changes. It lies elsewhere: what is stored in it as an offset can be followed, by varve_heap_at; pointers
+ * can't. It ends with varve_heap_close, or with the heap; stores to its memory raise SIGSEGV.
+ */
+int varve_heap_past(varve_heap_t heap, const char *state, varve_heap_t *past);
+
+/* varve_heap_open_past: the same of the heap at a path, without opening that; another process may be writing it. */
+int varve_heap_open_past(const char *path, const char *state, varve_heap_t *past);
+
 /* varve_heap_abandon: puts every byte that changed back to what the last commit holds, in place. */
 int varve_heap_abandon(varve_heap_t heap);
 
