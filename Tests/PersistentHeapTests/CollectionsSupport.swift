@@ -52,7 +52,7 @@ enum CollectionRun<Model: CollectionModel> {
         }
         guard let failure = failure(of: steps) else { return }
         let (shorter, text) = shrink(steps, failure)
-        Issue.record("seed \(seed): \(text)\nafter \(shorter.count) steps:\n\(shorter.map { "  \($0)" }.joined(separator: "\n"))")
+        Issue.record("seed \(seed): \(text)\nafter \(shorter.count) steps:\n\(shorter.map { "  \(String(reflecting: $0))" }.joined(separator: "\n"))")
     }
 
     static func failure(of steps: [Step<Model.Change>]) -> String? {
