@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import VirtualMemory
 
 /// The memory of one open heap, as collections and references see it.
 ///
@@ -40,21 +41,27 @@ public final class HeapSpace: @unchecked Sendable {
     let gate: WriteGate
     /// How many blocks a thread's cache holds of each class.
     let capacities: UnsafeMutablePointer<UInt32>
-    /// What owns the memory; kept as long as anything refers to the space.
-    private let owner: AnyObject
+    /// The task that the heap is mapped in; nil for a past state.
+    let task: VMTask?
+    /// A past state's memory, until the view is closed; guarded by the central lock.
+    private var state: Store.MappedState?
+    /// How often the heap's bytes were put back to a commit's; changes under the closed gate.
+    private(set) var restorations = 0
     private let centralLock = Mutex(())
     private var central: Central
     /// What went wrong where nothing could be thrown.
     private let kept = Mutex<HeapError?>(nil)
 
     init(
-        base: UnsafeMutableRawPointer, geometry: HeapGeometry, isReadOnly: Bool, isRelocated: Bool, owner: AnyObject, gate: WriteGate
+        base: UnsafeMutableRawPointer, geometry: HeapGeometry, isRelocated: Bool, task: VMTask?, state: Store.MappedState? = nil,
+        gate: WriteGate
     ) throws(HeapError) {
         self.base = base
         self.geometry = geometry
-        self.isReadOnly = isReadOnly
+        isReadOnly = task == nil
         self.isRelocated = isRelocated
-        self.owner = owner
+        self.task = task
+        self.state = state
         self.gate = gate
         capacities = .allocate(capacity: SizeClasses.end)
         capacities.initialize(from: ThreadCache.capacities, count: SizeClasses.end)
@@ -71,6 +78,7 @@ public final class HeapSpace: @unchecked Sendable {
         table = (base + geometry.table).assumingMemoryBound(to: UInt8.self)
         bitmap = (base + geometry.bitmap).assumingMemoryBound(to: UInt64.self)
         central = Central(tables)
+        if !isReadOnly { gate.add(self) }
     }
 
     deinit {
@@ -90,6 +98,23 @@ public final class HeapSpace: @unchecked Sendable {
     func close() {
         ThreadRecords.end(self)
         bounds.pointee.limit = 0
+        withCentral { _ in state = nil }
+    }
+
+    /// Forgets all that was derived from the heap's bytes: they were put back. The gate is closed.
+    func forget() {
+        tables.takeDeclared { _, _ in }
+        forgetBlocks()
+        restorations += 1
+        forgetFailure()
+    }
+
+    /// Tells the task which pages were declared, or forgets them.
+    func takeDeclared(_ isToldTask: Bool) {
+        let first = UInt64(UInt(bitPattern: base))
+        tables.takeDeclared { page, count in
+            if isToldTask { task?.touch(address: first + UInt64(page) << 12, size: UInt64(count) << 12) }
+        }
     }
 
     var isClosed: Bool { bounds.pointee.limit == 0 }

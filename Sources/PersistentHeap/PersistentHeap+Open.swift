@@ -8,16 +8,21 @@ extension PersistentHeap {
         public var capacity: Int
         /// The name of the heap's object in the store.
         public var name: String
+        /// Where something else of this process lies at the heap's home address, open it elsewhere: then only `Ref`s mean
+        /// something in it, and types that hold raw pointers are refused.
+        public var relocatable: Bool
         /// How a store that is not there is made.
         public var create: Store.CreateOptions
         /// How the store is opened.
         public var open: Store.OpenOptions
 
         public init(
-            capacity: Int = 1 << 36, name: String = "heap", create: Store.CreateOptions = .init(), open: Store.OpenOptions = .init()
+            capacity: Int = 1 << 36, name: String = "heap", relocatable: Bool = false,
+            create: Store.CreateOptions = .init(), open: Store.OpenOptions = .init()
         ) {
             self.capacity = capacity
             self.name = name
+            self.relocatable = relocatable
             self.create = create
             self.open = open
         }
@@ -25,7 +30,8 @@ extension PersistentHeap {
 
     /// Opens the heap at a path, for writing; makes the store and the heap where they are not there.
     ///
-    /// Throws `.store` (another process has the store, the heap's address is taken, …), `.damaged`, `.newerFormat`.
+    /// Throws `.store` (another process has the store; the heap's address is taken, and by what; …), `.damaged`,
+    /// `.newerFormat`.
     public static func open(_ path: String, options: Options = Options()) throws(HeapError) -> PersistentHeap {
         let store = try HeapError.translating { () throws(StoreError) in
             do throws(StoreError) { return try Store.open(path, options: options.open) } catch {
@@ -50,10 +56,10 @@ extension PersistentHeap {
 
     private static func open(in store: Store, _ options: Options, isOwnStore: Bool) throws(HeapError) -> PersistentHeap {
         let name = options.name
-        let task = try HeapError.translating { () throws(StoreError) in try store.task(named: name) }
+        let task = try attach(name, in: store, isRelocatable: options.relocatable)
         if let region = store.firstRegion(of: task) {
             let space = try existing(at: region.address, bytes: region.byteCount, task, store)
-            return try PersistentHeap(store: store, name: name, space: space, task: task, isOwnStore: isOwnStore)
+            return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
         }
         guard (HeapFormat.minimumCapacity...HeapFormat.maximumCapacity).contains(options.capacity) else {
             throw HeapError(
@@ -76,7 +82,23 @@ extension PersistentHeap {
         }
         let space = try existing(at: address, bytes: bytes, task, store)
         _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'") }
-        return try PersistentHeap(store: store, name: name, space: space, task: task, isOwnStore: isOwnStore)
+        return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
+    }
+
+    /// The task whose window the heap lies in; another one, where that window is taken and the heap may be elsewhere.
+    private static func attach(_ name: String, in store: Store, isRelocatable: Bool) throws(HeapError) -> VMTask {
+        try HeapError.translating { () throws(StoreError) in
+            var attempt = 0
+            while true {
+                do throws(StoreError) {
+                    return try store.task(named: attempt == 0 ? name : "\(name) elsewhere \(attempt)")
+                } catch {
+                    // Windows that it was in at other times may be taken too.
+                    attempt += 1
+                    guard error.code == .addressTaken, isRelocatable, attempt < 10 else { throw error }
+                }
+            }
+        }
     }
 
     /// The heap that is mapped at an address.
@@ -84,8 +106,8 @@ extension PersistentHeap {
         let base = task.pointer(address)
         let geometry = try checkedGeometry(UnsafeRawPointer(base), bytes: bytes)
         return try HeapSpace(
-            base: base, geometry: geometry, isReadOnly: false,
-            isRelocated: base.load(fromByteOffset: HeapFormat.homeOffset, as: UInt64.self) != address, owner: task,
+            base: base, geometry: geometry,
+            isRelocated: base.load(fromByteOffset: HeapFormat.homeOffset, as: UInt64.self) != address, task: task,
             gate: WriteGate.of(store))
     }
 

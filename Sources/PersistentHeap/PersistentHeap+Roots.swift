@@ -14,7 +14,10 @@ extension PersistentHeap {
             return Root(space: space, ref: Ref(offset: try place(of: number, name, layout, version, RootDirectory.valueKind)))
         }
         try requireNew(name, version)
-        let ref = try make(value())
+        let first = value()
+        space.beginChange()
+        defer { space.endChange() }
+        let ref = try make(first)
         do throws(HeapError) {
             try directory.add(name, layout: layout.text, version: version, kind: RootDirectory.valueKind, value: ref.offset)
         } catch {
@@ -34,6 +37,8 @@ extension PersistentHeap {
             return try Container(validating: ContainerHandle(offset: handle), in: space)
         }
         try requireNew(name, version)
+        space.beginChange()
+        defer { space.endChange() }
         let container = try Container.create(in: space)
         let handle = try Container.store(container, in: space)
         do throws(HeapError) {
@@ -46,7 +51,7 @@ extension PersistentHeap {
     }
 
     /// Refuses a type that can't be kept here.
-    private func checked(_ layout: TypeLayout, of name: String) throws(HeapError) -> TypeLayout {
+    func checked(_ layout: TypeLayout, of name: String) throws(HeapError) -> TypeLayout {
         if space.isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
         if let problem = layout.problems.first {
             throw HeapError(.unsuitableType, "the root '\(name)' can't be of type \(layout.text): \(problem)")
@@ -74,12 +79,17 @@ extension PersistentHeap {
                 .versionMismatch, "the root '\(name)' has version \(record.version), and \(version) was asked for",
                 advice: "Give an upgrade, or the version that it has")
         }
+        try requireLayout(record, name, layout, kind)
+        return record.value
+    }
+
+    /// Refuses a root that was made as something else, showing both.
+    func requireLayout(_ record: RootDirectory.Record, _ name: String, _ layout: TypeLayout, _ kind: UInt32) throws(HeapError) {
         let recorded = directory.text(record.layout, record.layoutBytes)
         guard recorded == layout.text, record.kind == kind else {
             throw HeapError(
                 .layoutMismatch, "the root '\(name)' was made as \(recorded), and is opened as \(layout.text)",
                 advice: "Open it as what it is, or give its type a new version and an upgrade")
         }
-        return record.value
     }
 }

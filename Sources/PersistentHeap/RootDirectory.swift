@@ -23,14 +23,12 @@ final class RootDirectory: Sendable {
     static let containerKind: UInt32 = 2
 
     private let space: HeapSpace
-    private let index = Mutex<[String: Int]?>(nil)
+    /// Numbers by name, and the restoration of the heap's bytes that they were read after.
+    private let index = Mutex<(numbers: [String: Int], restorations: Int)?>(nil)
 
     init(_ space: HeapSpace) { self.space = space }
 
     var count: Int { space.header(HeapFormat.rootCountOffset) }
-
-    /// Reads the roots anew when one is next asked for.
-    func forget() { index.withLock { $0 = nil } }
 
     func record(_ number: Int) -> Record { space.load(place(number)) }
 
@@ -54,16 +52,18 @@ final class RootDirectory: Sendable {
     /// The number of the root of that name.
     func find(_ name: String) -> Int? {
         index.withLock { index in
-            if let index { return index[name] }
+            if let index, index.restorations == space.restorations { return index.numbers[name] }
             var made: [String: Int] = [:]
             for (number, name) in names().enumerated() { made[name] = number }
-            index = made
+            index = (made, space.restorations)
             return made[name]
         }
     }
 
     /// Adds a root. Where it throws, nothing has changed.
     func add(_ name: String, layout: String, version: Int, kind: UInt32, value: Int) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
         let number = count
         let old = space.header(HeapFormat.directoryOffset)
         let capacity = old == 0 ? 0 : try space.usableSize(old) / MemoryLayout<Record>.stride
@@ -90,7 +90,18 @@ final class RootDirectory: Sendable {
             throw error
         }
         space.setHeader(HeapFormat.rootCountOffset, number + 1)
-        index.withLock { $0?[name] = number }
+        index.withLock { $0?.numbers[name] = number }
+    }
+
+    /// Takes a root away, and the blocks of its name and layout; its value is the caller's.
+    func remove(_ number: Int) throws(HeapError) {
+        let gone = record(number)
+        let last = count - 1
+        setRecord(number, record(last))
+        space.setHeader(HeapFormat.rootCountOffset, last)
+        index.withLock { $0 = nil }
+        try space.free(gone.name)
+        try space.free(gone.layout)
     }
 
     /// Puts a text into a block of its own.

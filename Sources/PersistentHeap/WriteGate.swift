@@ -15,6 +15,17 @@ final class WriteGate: @unchecked Sendable {
     private var records: [(record: ThreadRecord, thread: pthread_t)] = []
     private var holder: pthread_t?
     private var depth = 0
+    private var spaces: [WeakSpace] = []
+    /// The transaction of the thread that excludes the others; only that thread looks at it.
+    var transaction = Transaction()
+
+    /// How many transactions are open, one within the other, and whether one inside was abandoned.
+    struct Transaction {
+        var depth = 0
+        var isDoomed = false
+    }
+
+    private struct WeakSpace { weak var space: HeapSpace? }
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -44,6 +55,17 @@ final class WriteGate: @unchecked Sendable {
     var isChangingHere: Bool {
         locked { records.contains { $0.thread == pthread_self() && ph_is_busy($0.record) } }
     }
+
+    /// Takes up a heap that is open for writing.
+    func add(_ space: HeapSpace) {
+        locked {
+            spaces.removeAll { $0.space == nil }
+            spaces.append(WeakSpace(space: space))
+        }
+    }
+
+    /// The heaps of the store that are open for writing.
+    var openSpaces: [HeapSpace] { locked { spaces.compactMap(\.space).filter { !$0.isClosed } } }
 
     /// Takes up a record of the calling thread.
     func add(_ record: ThreadRecord) {

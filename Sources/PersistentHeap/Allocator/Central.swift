@@ -105,6 +105,8 @@ struct Central {
 
     /// Copies a span's bits, which makes it known.
     mutating func learn(_ start: Int, _ space: HeapSpace) {
+        // What is known is forgotten up to the end that the index of runs knows.
+        prepare(space)
         let number = Int(space.table[start])
         let units = SizeClasses.spanUnits[number]
         let words = HeapFormat.granulesPerUnit / 64
@@ -233,18 +235,6 @@ struct Central {
         return isFound
     }
 
-    // MARK: What is free
-
-    /// Free runs, and units that were ever used.
-    mutating func summary(_ space: HeapSpace) -> (runs: Int, units: Int, longest: Int, end: Int) {
-        prepare(space)
-        let found = runs.summary
-        return (found.runs, found.units, found.longest, runs.end)
-    }
-
-    /// The runs of free units as the index has them.
-    mutating func freeRuns(_ space: HeapSpace) -> (runs: [Range<Int>], end: Int) {
-        prepare(space)
-        return (runs.freeRuns, runs.end)
-    }
+    /// The runs of free units, and where they end, as the index has them; nil where none was made yet.
+    var freeRuns: (runs: [Range<Int>], end: Int)? { isPrepared ? (runs.freeRuns, runs.end) : nil }
 }

@@ -135,22 +135,6 @@ struct RunIndex {
         if start + count == end { end = start } else { insert(start, count) }
     }
 
-    /// Free runs below `end`: how many, how many units, and the longest.
-    var summary: (runs: Int, units: Int, longest: Int) {
-        var runs = 0, units = 0, longest = 0
-        for head in heads {
-            var next = head
-            while next != 0 {
-                let length = Int(nodes[Int(next) - 1].length)
-                runs += 1
-                units += length
-                longest = max(longest, length)
-                next = nodes[Int(next) - 1].next
-            }
-        }
-        return (runs, units, longest)
-    }
-
     /// The free runs in the lists, in no order.
     var freeRuns: [Range<Int>] {
         heads.flatMap { head in
