@@ -107,6 +107,7 @@ public final class HeapSpace: @unchecked Sendable {
         forgetFailure()
         forgetBlocks()
         restorations += 1
+        forgetFailure()
     }
 
     /// Tells the task which pages were declared, or forgets them.

@@ -46,15 +46,17 @@ public struct HeapReport: Sendable {
 }
 
 extension PersistentHeap {
-    /// Looks at every structure of the heap: its header, units, blocks and roots, and what this process keeps beside them.
+    /// Looks at every structure of the heap: its header, units, blocks, roots and collections, and what this process keeps beside
+    /// them.
     ///
-    /// Reads the tables of what is in use, not the blocks themselves; other threads' changes wait meanwhile.
+    /// Reads the tables of what is in use and the collections, not other blocks; other threads' changes wait meanwhile.
     public func check() throws(HeapError) -> HeapReport {
         try exclusively { () throws(HeapError) in
             var checker = HeapChecker(space)
             checker.checkHeader()
             checker.checkUnits()
             checker.checkRoots(directory)
+            checker.checkCollections(space, directory)
             if !isReadOnly { checker.checkCaches() }
             return checker.report
         }

@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import VMTypes
 import Varve
 
 @testable import PersistentHeap
@@ -52,7 +53,7 @@ enum CollectionRun<Model: CollectionModel> {
         }
         guard let failure = failure(of: steps) else { return }
         let (shorter, text) = shrink(steps, failure)
-        Issue.record("seed \(seed): \(text)\nafter \(shorter.count) steps:\n\(shorter.map { "  \($0)" }.joined(separator: "\n"))")
+        Issue.record("seed \(seed): \(text)\nafter \(shorter.count) steps:\n\(shorter.map { "  \(String(reflecting: $0))" }.joined(separator: "\n"))")
     }
 
     static func failure(of steps: [Step<Model.Change>]) -> String? {
@@ -69,6 +70,7 @@ enum CollectionRun<Model: CollectionModel> {
         try heap.commit()
         var expected = Model.empty
         var committed = expected
+        var past: [(version: Version, expected: Model.Expected)] = []
         for (number, step) in steps.enumerated() {
             switch step {
             case .change(let change):
@@ -76,8 +78,14 @@ enum CollectionRun<Model: CollectionModel> {
                 continue
             case .commit:
                 // Debug builds throw where a store was not declared.
-                try heap.commit(declaredOnly: true)
+                let version = try heap.commit(declaredOnly: true)
                 committed = expected
+                past.append((version, expected))
+                if let old = past.dropLast(4).last ?? past.first, number % 3 == 0 {
+                    let text = try heap.reading(at: .version(old.version)) { try Model($0).compare(old.expected) }
+                    if let text { return "step \(number), version \(old.version): \(text)" }
+                }
+                if let problem = try heap.check().problems.first { return "step \(number): \(problem)" }
             case .abandon:
                 try heap.abandon()
                 expected = committed

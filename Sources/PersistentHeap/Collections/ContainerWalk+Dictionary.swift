@@ -17,13 +17,14 @@ extension ContainerWalk {
         let directory: Int = space.read(header + HashTableFormat.directory)
         let slotStride = Int(space.read(header + HashTableFormat.slotStride, as: UInt32.self))
         let slots = HashTableFormat.slotsPerChunk * slotStride
-        guard depth <= HashTableFormat.maximumDepth, slotStride > 0, slotStride < 1 << 31,
+        let valueOffset = Int(space.read(header + HashTableFormat.valueOffset, as: UInt32.self))
+        guard depth <= HashTableFormat.maximumDepth, slotStride > 0, slotStride < 1 << 31, valueOffset <= slotStride,
             depth == 0 ? directory == header + HashTableFormat.onlyEntry : space.holds(directory, 8 << depth, alignment: 8)
         else { return found(.dictionary, header, "a directory of 2^\(depth) entries at offset \(directory), slots of \(slotStride) bytes") }
         if depth > 0 { visited(directory, 8 << depth, "directory of a dictionary") }
         let table = Table(
             header: header, depth: depth, directory: directory, slotStride: slotStride,
-            valueOffset: Int(space.read(header + HashTableFormat.valueOffset, as: UInt32.self)), firstSlot: 16,
+            valueOffset: valueOffset, firstSlot: 16,
             chunkStride: (16 + slots + 15) & ~15, seed: space.read(header + HashTableFormat.seed))
         var index = 0
         var segments = 0
@@ -61,7 +62,7 @@ extension ContainerWalk {
     private func walkSegment(
         _ segment: HashTableFormat.Entry, _ prefix: Int, _ table: Table, _ key: StoredShape, _ value: StoredShape
     ) -> Int {
-        let stored = StoredKey(key, in: space)
+        let stored = StoredKey(key, room: table.valueOffset, in: space)
         let mask = segment.chunkCount - 1
         var count = 0
         /// How many keys passed each chunk.

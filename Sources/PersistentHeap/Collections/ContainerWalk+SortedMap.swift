@@ -7,7 +7,7 @@ extension ContainerWalk {
         let valueAlignment: Int
         let key: StoredShape
         let value: StoredShape
-        let stored: StoredKey?
+        var stored: StoredKey?
         var count = 0
         /// The leaf, and the key, before the one that is looked at; 0 at first.
         var lastLeaf = 0
@@ -22,9 +22,10 @@ extension ContainerWalk {
         var tree = Tree(
             header: header, keyStride: Int(space.read(header + BTreeFormat.keyStride, as: UInt32.self)),
             valueStride: Int(space.read(header + BTreeFormat.valueStride, as: UInt32.self)), valueAlignment: alignment, key: key,
-            value: value, stored: StoredKey(key, in: space))
+            value: value, stored: nil)
+        tree.stored = StoredKey(key, room: tree.keyStride, in: space)
         guard alignment > 0, alignment & (alignment - 1) == 0, height <= BTreeFormat.maximumHeight, (root == 0) == (height == 0),
-            tree.keyStride > 0
+            alignment <= 4096, tree.keyStride > 0, tree.keyStride < 1 << 31, tree.valueStride < 1 << 31
         else { return found(.sortedMap, header, "\(height) levels below offset \(root), values aligned to \(alignment)") }
         if root != 0 { walkNode(root, level: height - 1, &tree) }
         let expected = space.count(at: header)
@@ -40,6 +41,9 @@ extension ContainerWalk {
         }
         let count = Int(space.read(node, as: UInt32.self))
         let capacity = Int(space.read(node + BTreeFormat.nodeCapacity, as: UInt32.self))
+        guard capacity <= BTreeFormat.nodeSize else {
+            return found(.sortedMap, tree.header, "the node at offset \(node) has room for \(capacity) keys")
+        }
         let keysEnd = BTreeFormat.firstKey + capacity * tree.keyStride
         let start = BTreeFormat.rounded(keysEnd, to: level == 0 ? tree.valueAlignment : 8)
         let size = level == 0 ? start + capacity * tree.valueStride : start + (capacity + 1) * 8

@@ -21,6 +21,7 @@ package struct ContainerWalk {
 
     /// Walks what the stored value at an offset owns, and what that owns in turn.
     package func walk(_ shape: StoredShape, at offset: Int) {
+        guard !shape.ownsMemory || space.holds(offset, 16, alignment: 1) else { return report("a value at offset \(offset), outside of the heap") }
         switch shape {
         case .plain: return
         case .fields(let fields): for field in fields { walk(field.shape, at: offset + field.offset) }
@@ -77,7 +78,7 @@ package struct ContainerWalk {
         let storage: Int = space.read(header + 24)
         let stride = Int(space.read(header + 32, as: UInt32.self))
         let (bytes, overflow) = capacity.multipliedReportingOverflow(by: stride)
-        guard count >= 0, count <= capacity, !overflow, capacity == 0 ? storage == 0 : space.holds(storage, bytes, alignment: 1) else {
+        guard count >= 0, count <= capacity, !overflow, stride > 0, capacity == 0 ? storage == 0 : space.holds(storage, bytes, alignment: 1) else {
             return found(.array, header, "\(count) of \(capacity) elements of \(stride) bytes at offset \(storage)")
         }
         if capacity > 0 { visit(storage, bytes, "elements of an array") }

@@ -58,5 +58,5 @@ extension PersistentArray: Equatable where Element: Equatable {
 }
 
 extension PersistentArray: CustomStringConvertible {
-    public var description: String { "[" + map { "\($0)" }.joined(separator: ", ") + "]" }
+    public var description: String { "[" + map { String(reflecting: $0) }.joined(separator: ", ") + "]" }
 }

@@ -6,6 +6,8 @@ public import Glibc
 /// handle: copying it copies no bytes, and of all its copies one is released, once.
 @frozen
 public struct PersistentBytes: Persistable, Sendable {
+    public static var layout: TypeLayout { TypeLayout(scalar: Self.self, name: "PersistentBytes") }
+
     /// Bytes 0..<8, or where the block is.
     @usableFromInline let low: UInt64
     /// Bytes 8..<15 and, topmost, their count; or the number of bytes with `blockMark` topmost.
@@ -135,7 +137,7 @@ public struct PersistentBytes: Persistable, Sendable {
 extension Array: PersistentValue, PersistentLeaf where Element == UInt8 {
     public typealias Stored = PersistentBytes
 
-    public static var layout: TypeLayout { PersistentBytes.layout }
+    public static var layout: TypeLayout { TypeLayout(scalar: PersistentBytes.self, name: "[UInt8]") }
 
     @inlinable
     public static func load(_ stored: PersistentBytes, in space: HeapSpace) -> [UInt8] { stored.withBytes(in: space) { [UInt8]($0) } }

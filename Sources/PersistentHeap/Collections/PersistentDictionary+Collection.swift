@@ -175,5 +175,5 @@ extension PersistentDictionary: Collection {
 }
 
 extension PersistentDictionary: CustomStringConvertible {
-    public var description: String { isEmpty ? "[:]" : "[" + map { "\($0.key): \($0.value)" }.joined(separator: ", ") + "]" }
+    public var description: String { isEmpty ? "[:]" : "[" + map { "\(String(reflecting: $0.key)): \(String(reflecting: $0.value))" }.joined(separator: ", ") + "]" }
 }

@@ -94,7 +94,7 @@ extension PersistentSet: Collection {
 }
 
 extension PersistentSet: CustomStringConvertible {
-    public var description: String { "[" + map { "\($0)" }.joined(separator: ", ") + "]" }
+    public var description: String { "[" + map { String(reflecting: $0) }.joined(separator: ", ") + "]" }
 }
 
 extension PersistentSet: PersistentContainer {

@@ -115,16 +115,20 @@ extension PersistentSortedMap: BidirectionalCollection {
         @usableFromInline let map: PersistentSortedMap
         @usableFromInline var leaf: Int
         @usableFromInline var slot = 0
+        /// A damaged map may go round in circles.
+        @usableFromInline var remaining: Int
 
         @inlinable
         init(_ map: PersistentSortedMap) {
             self.map = map
             leaf = map.edgeLeaf(last: false)
+            remaining = map.count
         }
 
         @inlinable
         public mutating func next() -> Element? {
-            guard leaf != 0 else { return nil }
+            guard leaf != 0, remaining > 0 else { return nil }
+            remaining &-= 1
             if slot == map.count(ofNode: leaf) {
                 leaf = map.leafBeside(leaf, BTreeFormat.nextLeaf)
                 slot = 0
@@ -183,7 +187,7 @@ extension PersistentSortedMap: BidirectionalCollection {
 }
 
 extension PersistentSortedMap: CustomStringConvertible {
-    public var description: String { isEmpty ? "[:]" : "[" + map { "\($0.key): \($0.value)" }.joined(separator: ", ") + "]" }
+    public var description: String { isEmpty ? "[:]" : "[" + map { "\(String(reflecting: $0.key)): \(String(reflecting: $0.value))" }.joined(separator: ", ") + "]" }
 }
 
 extension PersistentSortedMap: PersistentContainer {
@@ -220,7 +224,7 @@ extension PersistentSortedMap: PersistentContainer {
         try space.validateHeader(.sortedMap, at: header, byteCount: BTreeFormat.headerSize)
         let height: UInt32 = space.read(header &+ BTreeFormat.height)
         let root: Int = space.read(header &+ BTreeFormat.root)
-        guard space.count(at: header) >= 0, height <= BTreeFormat.maximumHeight, (root == 0) == (height == 0),
+        guard space.count(at: header) >= 0, space.count(at: header) <= space.byteCount, height <= BTreeFormat.maximumHeight, (root == 0) == (height == 0),
             space.read(header &+ BTreeFormat.keyStride) == UInt32(Self.keyStride),
             space.read(header &+ BTreeFormat.valueStride) == UInt32(Self.valueStride),
             space.read(header &+ BTreeFormat.valueAlignment) == UInt32(Self.valueAlignment)

@@ -9,6 +9,8 @@
 /// The value is a handle: copying it copies no text, and of all its copies one is released, once.
 @frozen
 public struct PersistentString: Persistable, Sendable {
+    public static var layout: TypeLayout { TypeLayout(scalar: Self.self, name: "PersistentString") }
+
     /// The UTF-8 code units.
     public let utf8: PersistentBytes
 
@@ -50,7 +52,7 @@ extension String {
 extension String: PersistentLeaf {
     public typealias Stored = PersistentString
 
-    public static var layout: TypeLayout { PersistentString.layout }
+    public static var layout: TypeLayout { TypeLayout(scalar: PersistentString.self, name: "String") }
 
     @inlinable
     public static func load(_ stored: PersistentString, in space: HeapSpace) -> String { stored.string(in: space) }

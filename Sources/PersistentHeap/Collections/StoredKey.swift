@@ -7,9 +7,10 @@ struct StoredKey {
     private let kind: Kind
     private let space: HeapSpace
 
-    /// Nil where the shape is of a type that only a program knows.
-    init?(_ shape: StoredShape, in space: HeapSpace) {
+    /// Nil where the shape is of a type that only a program knows, or has more bytes than a key has room for.
+    init?(_ shape: StoredShape, room: Int, in space: HeapSpace) {
         self.space = space
+        guard room >= 16 || !shape.ownsMemory else { return nil }
         switch shape {
         case .bytes: kind = .bytes
         case .plain(let name):
@@ -26,25 +27,29 @@ struct StoredKey {
             }
         default: return nil
         }
+        switch kind {
+        case .signed(let size), .unsigned(let size): guard size <= room else { return nil }
+        case .bytes: return
+        }
     }
 
     /// The number at an offset, extended to 64 bits by its sign.
     private func number(_ offset: Int) -> Int64 {
         switch kind {
-        case .signed(8), .unsigned(8): space.read(offset)
-        case .signed(4): Int64(space.read(offset, as: Int32.self))
-        case .signed(2): Int64(space.read(offset, as: Int16.self))
-        case .signed: Int64(space.read(offset, as: Int8.self))
-        case .unsigned(4): Int64(space.read(offset, as: UInt32.self))
-        case .unsigned(2): Int64(space.read(offset, as: UInt16.self))
-        case .unsigned: Int64(space.read(offset, as: UInt8.self))
+        case .signed(8), .unsigned(8): space.load(offset)
+        case .signed(4): Int64(space.load(offset, as: Int32.self))
+        case .signed(2): Int64(space.load(offset, as: Int16.self))
+        case .signed: Int64(space.load(offset, as: Int8.self))
+        case .unsigned(4): Int64(space.load(offset, as: UInt32.self))
+        case .unsigned(2): Int64(space.load(offset, as: UInt16.self))
+        case .unsigned: Int64(space.load(offset, as: UInt8.self))
         case .bytes: 0
         }
     }
 
     func hash(at offset: Int, seed: UInt64) -> UInt64 {
         if case .bytes = kind {
-            return space.read(offset, as: PersistentBytes.self).withBytes(in: space) { PersistentHasher.hash($0, seed: seed) }
+            return space.load(offset, as: PersistentBytes.self).withBytes(in: space) { PersistentHasher.hash($0, seed: seed) }
         }
         return PersistentHasher.hash(UInt64(bitPattern: number(offset)), seed: seed)
     }
@@ -53,8 +58,8 @@ struct StoredKey {
     func isOrdered(_ first: Int, _ second: Int, orEqual: Bool) -> Bool {
         switch kind {
         case .bytes:
-            let order = space.read(second, as: PersistentBytes.self).withBytes(in: space) { bytes in
-                space.read(first, as: PersistentBytes.self).order(to: bytes, in: space)
+            let order = space.load(second, as: PersistentBytes.self).withBytes(in: space) { bytes in
+                space.load(first, as: PersistentBytes.self).order(to: bytes, in: space)
             }
             return order < 0 || orEqual && order == 0
         case .signed:
