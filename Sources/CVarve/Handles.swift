@@ -77,7 +77,7 @@ func object(_ handle: OpaquePointer?) throws(StoreError) -> ObjectHandle {
     throw invalid(handle, "an object")
 }
 
-private func invalid(_ handle: OpaquePointer?, _ kind: String) -> StoreError {
+func invalid(_ handle: OpaquePointer?, _ kind: String) -> StoreError {
     if HandleTable.isOfForkedChild { return forked }
     return StoreError(.invalid, "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of \(kind)", advice: advice)
 }
@@ -142,12 +142,14 @@ func newHandle(ofTask object: any HandleTable.Object) throws(VMError) -> OpaqueP
     return handle
 }
 
-/// Ends a handle that varve_release may end: any but a store's.
+/// Ends a handle that varve_release may end: any but a store's or a heap's.
 func release(_ handle: UnsafeRawPointer) throws(StoreError) {
-    guard !HandleTable.shared.remove(handle, where: { !($0 is StoreHandle) }) else { return }
+    guard !HandleTable.shared.remove(handle, where: { !($0 is StoreHandle || $0 is HeapHandle) }) else { return }
     if HandleTable.isOfForkedChild { throw forked }
-    if HandleTable.shared.object(handle) is StoreHandle {
-        throw StoreError(.invalid, "\(describe(handle)) is a store's handle", advice: "Call varve_store_close")
+    switch HandleTable.shared.object(handle) {
+    case is StoreHandle: throw StoreError(.invalid, "\(describe(handle)) is a store's handle", advice: "Call varve_store_close")
+    case is HeapHandle: throw StoreError(.invalid, "\(describe(handle)) is a heap's handle", advice: "Call varve_heap_close")
+    default: break
     }
     throw StoreError(.invalid, "\(describe(handle)) is no handle", advice: advice)
 }
