@@ -54,10 +54,7 @@ extension HeapSpace {
         guard !isReadOnly else { preconditionFailure("A heap that shows a past state, or is open for reading, was written to") }
         guard first >= 0, last < tables.pageCount else { outOfBounds(first << 12, (last - first + 1) << 12) }
         guard first <= last else { return }
-        for page in first...last where declared[page] == 0 {
-            tables.declaredGroups[page >> 6] = 1
-            declared[page] = 1
-        }
+        for page in first...last where declared[page] == 0 { tables.declare(page) }
     }
 
     @usableFromInline @inline(never)

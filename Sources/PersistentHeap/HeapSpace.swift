@@ -17,6 +17,8 @@ public final class HeapSpace: @unchecked Sendable {
         @usableFromInline var limit: Int
         /// Whether several threads change the heap, so that words of the bitmap are changed atomically.
         var isShared = false
+        /// Whether every thread has seen that.
+        var isSettled = false
 
         init(limit: Int) { self.limit = limit }
     }

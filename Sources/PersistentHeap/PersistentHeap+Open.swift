@@ -71,8 +71,8 @@ extension PersistentHeap {
         }
         let address = region.address, bytes = region.byteCount
         let base = task.pointer(address)
-        // An object of that name that is all zeros was left by a process that was killed here.
-        if base.load(as: UInt64.self) == 0 {
+        // New, or left by a process that was killed here.
+        if region.isUnwritten, (HeapFormat.minimumCapacity...HeapFormat.maximumCapacity).contains(bytes) {
             let fields: [(Int, Int)] = [
                 (HeapFormat.magicOffset, Int(bitPattern: UInt(HeapFormat.magic))), (HeapFormat.versionOffset, Int(HeapFormat.version)),
                 (HeapFormat.capacityOffset, bytes), (HeapFormat.homeOffset, Int(address)),
@@ -80,7 +80,12 @@ extension PersistentHeap {
             ]
             for (field, value) in fields { base.storeBytes(of: value, toByteOffset: field, as: Int.self) }
         }
-        let space = try existing(at: address, bytes: bytes, task, store)
+        let space: HeapSpace
+        do throws(HeapError) { space = try existing(at: address, bytes: bytes, task, store) } catch {
+            // The object is no heap: no commit is to keep it in a window.
+            try? task.terminate()
+            throw error
+        }
         _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'") }
         return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
     }
@@ -104,11 +109,16 @@ extension PersistentHeap {
     /// The heap that is mapped at an address.
     private static func existing(at address: UInt64, bytes: Int, _ task: VMTask, _ store: Store) throws(HeapError) -> HeapSpace {
         let base = task.pointer(address)
+        let gate = WriteGate.of(store)
+        guard !gate.openSpaces.contains(where: { $0.base == base }) else {
+            throw HeapError(
+                .wrongState, "the heap '\(task.name)' is open already", advice: "Use the heap that is open, or close it first")
+        }
         let geometry = try checkedGeometry(UnsafeRawPointer(base), bytes: bytes)
         return try HeapSpace(
             base: base, geometry: geometry,
             isRelocated: base.load(fromByteOffset: HeapFormat.homeOffset, as: UInt64.self) != address, task: task,
-            gate: WriteGate.of(store))
+            gate: gate)
     }
 
     /// What the header says, where it can be true.

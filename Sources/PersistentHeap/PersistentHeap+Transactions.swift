@@ -19,7 +19,8 @@ extension PersistentHeap {
     /// Where the commit fails, everything is undone too; but where it is not known whether it took place (the cause is
     /// `.unknownOutcome`), memory stays as `body` left it, and reopening tells.
     ///
-    /// Roots and references that `body` made mean nothing once it was undone.
+    /// Roots and references that `body` made mean nothing once it was undone. Where undoing fails, the store's error is thrown
+    /// in place of `body`'s, and what is not yet undone is uncommitted: abandon again.
     /// - Parameter declaredOnly: As for `commit`. Whether the state is a committed one is then judged by what was declared too:
     ///   it costs no look at memory.
     /// - Throws: `.uncommittedChanges`, `.doomed`, `.wrongState` within a change, `.readOnly`, `.store`; what `body` throws.

@@ -58,14 +58,17 @@ final class WriteGate: @unchecked Sendable {
 
     /// Takes up a heap that is open for writing.
     func add(_ space: HeapSpace) {
+        // A last reference must not go under the mutex: the end of a space takes it.
+        let others = locked { spaces.map(\.space) }
         locked {
             spaces.removeAll { $0.space == nil }
             spaces.append(WeakSpace(space: space))
         }
+        withExtendedLifetime(others) {}
     }
 
     /// The heaps of the store that are open for writing.
-    var openSpaces: [HeapSpace] { locked { spaces.compactMap(\.space).filter { !$0.isClosed } } }
+    var openSpaces: [HeapSpace] { locked { spaces.map(\.space) }.compactMap { $0 }.filter { !$0.isClosed } }
 
     /// Takes up a record of the calling thread.
     func add(_ record: ThreadRecord) {
@@ -185,9 +188,10 @@ extension HeapSpace {
         if let record = ThreadRecords.find(number) { return record }
         guard !isReadOnly, !isClosed else { return nil }
         let record = ThreadRecords.make(for: self)
-        if gate.recordCount(of: number) > 1, !bounds.pointee.isShared {
+        if !bounds.pointee.isSettled, gate.recordCount(of: number) > 1 {
             bounds.pointee.isShared = true
             gate.settle(heap: number)
+            bounds.pointee.isSettled = true
         }
         return record
     }

@@ -8,11 +8,13 @@ extension Store {
     package struct HeapRegion: Sendable {
         package var address: UInt64
         package var byteCount: Int
+        /// No commit has ever stored a byte there.
+        package var isUnwritten: Bool
     }
 
     /// The first region of a task.
     package func firstRegion(of task: VMTask) -> HeapRegion? {
-        task.entries.first.map { HeapRegion(address: $0.start, byteCount: Int($0.end - $0.start)) }
+        task.entries.first.map { HeapRegion(address: $0.start, byteCount: Int($0.end - $0.start), isUnwritten: false) }
     }
 
     /// Maps the object of that name into a task; makes it, of exclusive residency, where it is not there.
@@ -22,8 +24,16 @@ extension Store {
             guard error.code == .notFound else { throw error }
             object = try createObject(named: name, size: UInt64(byteCount), residency: .exclusive)
         }
+        guard object.residency == .exclusive else {
+            throw StoreError(
+                .unsupported, "object '\(name)' has shared residency, so that it is no heap", advice: "Give the heap another name",
+                path: path)
+        }
+        let view = try pages.head(of: object.id)
+        let isUnwritten = view.extents(in: PageRange(start: 0, count: view.pageCount)).allSatisfy { $0.extent == .zeros }
         do throws(VMError) {
-            return HeapRegion(address: try task.map(size: object.size, object: object), byteCount: Int(object.size))
+            let address = try task.map(size: object.size, object: object)
+            return HeapRegion(address: address, byteCount: Int(object.size), isUnwritten: isUnwritten)
         } catch {
             throw StoreError(
                 error.code == .resourceShortage ? .full : .io, "the heap '\(name)' can't be mapped: \(error.message)", path: path)

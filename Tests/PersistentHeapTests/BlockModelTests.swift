@@ -65,7 +65,7 @@ import Varve
                 return
             }
             var generator = SeededGenerator(seed: UInt64(index))
-            for round in 0..<3000 {
+            for round in 0..<10_000 {
                 heap.changing {
                     let grows = Int.random(in: 0..<3, using: &generator) > 0
                     if grows {

@@ -32,7 +32,8 @@ import Varve
                     withUnsafeBytes(of: run.done.value) { _ = pwrite(file, $0.baseAddress, 8, 0) }
                 }
             }
-            let acknowledged = (try? Data(contentsOf: URL(fileURLWithPath: told)))?.withUnsafeBytes { $0.loadUnaligned(as: Int.self) } ?? 0
+            let bytes = (try? Data(contentsOf: URL(fileURLWithPath: told))) ?? Data()
+            let acknowledged = bytes.count == 8 ? bytes.withUnsafeBytes { $0.loadUnaligned(as: Int.self) } : 0
             let run = try BlockRun(path)
             #expect(run.done.value >= acknowledged)
             while steps < run.done.value {

@@ -115,6 +115,10 @@ struct HeapFixture {
         #expect(heap.rootNames.isEmpty)
         #expect(try heap.root("h", default: Handwritten(a: 1, b: 2, c: 3)).value.c == 3)
         #expect(Handwritten.layout.text == "Handwritten{a@0: Int32, b@4: UInt8, c@8: Int}")
+        #expect(SIMD3<Float>.layout.text == "SIMD3<Float>")
+        #expect(try heap.root("v", default: SIMD4<Double>(1, 2, 3, 4)).value.w == 4)
+        #expect(try heap.root("i", default: InlineArray<3, Int8?>(repeating: 4)).value[2] == 4)
+        #expect(InlineArray<3, Int8?>.layout.text == "InlineArray<3><Optional<Int8>>")
         #expect(Colour.layout.text == "Colour{red=0|green=1|blue=2}")
         try heap.close()
     }

@@ -205,9 +205,53 @@ import Varve
         }
         #expect(inA.value == 2 && inB.value == 2)
         #expect(try b.check().problems == [])
+        #expect(heapError { _ = try PersistentHeap.open(in: store, options: .init(name: "a")) }?.code == .wrongState)
         try a.close()
+        let again = try PersistentHeap.open(in: store, options: .init(name: "a"))
+        #expect(try again.root("n", default: 0).value == 2)
+        try again.close()
         try b.close()
         try store.close()
+    }
+
+    /// 64 GiB, of which nothing is written but what is used.
+    @Test func aHeapOfTheLargestCapacityTakesLittle() throws {
+        for round in 0..<3 {
+            let heap = try PersistentHeap.open(fixture.path, options: .init(create: .init(ringBytes: 1 << 20)))
+            #expect(heap.capacity == 1 << 36)
+            let n = try heap.root("n", default: 0)
+            #expect(n.value == round)
+            try heap.commit()
+            try heap.transaction {
+                n.value += 1
+                _ = try heap.allocate(byteCount: 1 << 20)
+            }
+            #expect(try heap.statistics().allocatedBytes < 4 << 20)
+            #expect(try heap.check().problems == [])
+            try heap.close()
+        }
+    }
+
+    /// What a thread had cached is there for others when it ends.
+    @Test func threadsThatEndLeaveTheirBlocks() throws {
+        let heap = try fixture.open()
+        _ = try heap.root("n", default: 0)
+        try heap.commit()
+        for _ in 0..<20 {
+            let thread = Thread {
+                for size in 1...100 {
+                    guard let block = try? heap.allocate(byteCount: size * 10) else { return }
+                    try? heap.deallocate(block)
+                }
+            }
+            thread.start()
+            while !thread.isFinished { usleep(1000) }
+        }
+        let statistics = try heap.statistics()
+        #expect(statistics.allocatedBlocks == 4)
+        #expect(statistics.extent < 3 << 20)
+        #expect(try heap.check().problems == [])
+        try heap.close()
     }
 
     @Test func aFullHeapSaysSoAndGoesOn() throws {

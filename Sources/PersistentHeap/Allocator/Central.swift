@@ -132,11 +132,15 @@ struct Central {
     }
 
     /// Takes blocks out of a cache, so that whoever needs one gets them. A span without any other block becomes free units.
-    mutating func giveBack(_ granules: UnsafeBufferPointer<UInt32>, _ space: HeapSpace) {
+    mutating func giveBack(_ granules: UnsafeBufferPointer<UInt32>, _ space: HeapSpace, releasesSpans: Bool = true) {
         for granule in granules {
             let granule = Int(granule)
             let start = spanStart(granule / HeapFormat.granulesPerUnit, space)
             let number = Int(space.table[start])
+            // While a thread puts the heap's bytes back, another that ends may find anything here: all is forgotten then.
+            guard number > 0, number < SizeClasses.end, tables.known[start] != 0,
+                Int(tables.notes[start].free) < SizeClasses.spanBlocks[number]
+            else { continue }
             tables.taken[granule >> 6] &= ~(1 << UInt64(granule & 63))
             let step = SizeClasses.sizes[number] >> HeapFormat.granuleShift
             let block = (granule - start * HeapFormat.granulesPerUnit) / step
@@ -145,7 +149,7 @@ struct Central {
             note.pointee.scan = min(note.pointee.scan, UInt16(block))
             if note.pointee.position == 0 { list(start, number) }
             // One empty span of a class stays: the next block may be wanted soon.
-            if Int(note.pointee.free) == SizeClasses.spanBlocks[number], classes[number].partial.count > 1 {
+            if releasesSpans, Int(note.pointee.free) == SizeClasses.spanBlocks[number], classes[number].partial.count > 1 {
                 release(start, number, space)
             }
         }

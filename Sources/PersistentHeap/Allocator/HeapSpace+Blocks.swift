@@ -122,23 +122,26 @@ extension HeapSpace {
         withCentral { central in central.giveBack(UnsafeBufferPointer(start: granules, count: count), self) }
     }
 
-    /// Gives all of a thread's cached blocks back: the thread ends.
+    /// Gives all of a thread's cached blocks back: the thread ends. No byte of the heap changes, whoever excludes changes.
+    /// Under the lock of all records.
     func endThread(_ record: ThreadRecord) {
-        enter(record)
-        for number in 1..<SizeClasses.end {
-            let count = ThreadCache.counts(record) + number
-            if count.pointee > 0 { giveBack(ThreadCache.stack(record, number), Int(count.pointee)) }
-            count.pointee = 0
-        }
-        ph_leave(record)
         gate.remove(record)
+        withCentral { central in
+            for number in 1..<SizeClasses.end {
+                let count = Int(ThreadCache.counts(record)[number])
+                let blocks = UnsafeBufferPointer(start: UnsafePointer(ThreadCache.stack(record, number)), count: count)
+                central.giveBack(blocks, self, releasesSpans: false)
+            }
+        }
     }
 
     /// Forgets every cache and all that was derived from the heap's bytes: they were put back to what a commit left. Only for
     /// a thread that excludes changes.
     func forgetBlocks() {
-        for record in gate.records(of: number) {
-            ThreadCache.counts(record).update(repeating: 0, count: SizeClasses.end)
+        ThreadRecords.withLock {
+            for record in gate.records(of: number) {
+                ThreadCache.counts(record).update(repeating: 0, count: SizeClasses.end)
+            }
         }
         withCentral { central in central.reset() }
     }

@@ -98,6 +98,13 @@ enum ThreadRecords {
         ph_set_first(kept)
     }
 
+    /// Runs `body` while no record begins or ends.
+    static func withLock(_ body: () -> Void) {
+        lock._unsafeLock()
+        defer { lock._unsafeUnlock() }
+        body()
+    }
+
     /// Ends all records of a heap; no thread may be in a change of it.
     static func end(_ space: HeapSpace) {
         lock._unsafeLock()

@@ -9,6 +9,8 @@ final class VolatileTables: @unchecked Sendable {
     let declared: UnsafeMutablePointer<UInt8>
     /// A byte for each 64 pages: one of them was declared.
     let declaredGroups: UnsafeMutablePointer<UInt8>
+    /// A byte for each 4096 groups, a GiB: one of their pages was declared.
+    let declaredRegions: UnsafeMutablePointer<UInt8>
     /// A byte a unit: its span's class, with the mark of a continuation, once the span has been looked at, else 0.
     let known: UnsafeMutablePointer<UInt8>
     /// A bit a granule, valid in spans that are known: the block is allocated, or in a thread's cache.
@@ -25,7 +27,7 @@ final class VolatileTables: @unchecked Sendable {
         pageCount = (geometry.capacity + 4095) >> 12
         let groups = (pageCount + 63) >> 6
         let sizes = [
-            pageCount, groups, geometry.unitCount, geometry.unitCount * HeapFormat.granulesPerUnit / 8,
+            pageCount, groups, (groups >> 12) + 1, geometry.unitCount, geometry.unitCount * HeapFormat.granulesPerUnit / 8,
             geometry.unitCount * MemoryLayout<SpanNote>.stride, (geometry.unitCount + 1) * MemoryLayout<RunIndex.Node>.stride,
         ].map { HeapGeometry.round($0, to: 4096) }
         byteCount = sizes.reduce(0, +)
@@ -42,10 +44,11 @@ final class VolatileTables: @unchecked Sendable {
         }
         declared = take(0).assumingMemoryBound(to: UInt8.self)
         declaredGroups = take(1).assumingMemoryBound(to: UInt8.self)
-        known = take(2).assumingMemoryBound(to: UInt8.self)
-        taken = take(3).assumingMemoryBound(to: UInt64.self)
-        notes = take(4).assumingMemoryBound(to: SpanNote.self)
-        runs = take(5).assumingMemoryBound(to: RunIndex.Node.self)
+        declaredRegions = take(2).assumingMemoryBound(to: UInt8.self)
+        known = take(3).assumingMemoryBound(to: UInt8.self)
+        taken = take(4).assumingMemoryBound(to: UInt64.self)
+        notes = take(5).assumingMemoryBound(to: SpanNote.self)
+        runs = take(6).assumingMemoryBound(to: RunIndex.Node.self)
     }
 
     deinit { munmap(memory, byteCount) }
@@ -55,15 +58,9 @@ final class VolatileTables: @unchecked Sendable {
         var start = -1
         var end = -1
         let groups = (pageCount + 63) >> 6
-        // Eight groups at a time: nearly all are clean.
-        let words = UnsafeRawPointer(declaredGroups)
-        var group = 0
-        while group < groups {
-            if group & 7 == 0, words.load(fromByteOffset: group, as: UInt64.self) == 0 {
-                group += 8
-                continue
-            }
-            if declaredGroups[group] != 0 {
+        for region in 0...groups >> 12 where declaredRegions[region] != 0 {
+            declaredRegions[region] = 0
+            for group in region << 12..<min(groups, (region + 1) << 12) where declaredGroups[group] != 0 {
                 declaredGroups[group] = 0
                 for page in group << 6..<min(pageCount, (group + 1) << 6) where declared[page] != 0 {
                     declared[page] = 0
@@ -74,14 +71,18 @@ final class VolatileTables: @unchecked Sendable {
                     end = page + 1
                 }
             }
-            group += 1
         }
         if end > start { body(start, end - start) }
     }
 
     /// Whether a page was declared since the last commit.
-    var hasDeclared: Bool {
-        let groups = (pageCount + 63) >> 6
-        return memchr(declaredGroups, 1, groups) != nil
+    var hasDeclared: Bool { memchr(declaredRegions, 1, ((pageCount + 63) >> 18) + 1) != nil }
+
+    /// Notes a page as declared.
+    @inline(__always)
+    func declare(_ page: Int) {
+        declaredRegions[page >> 18] = 1
+        declaredGroups[page >> 6] = 1
+        declared[page] = 1
     }
 }
