@@ -7,8 +7,10 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("ExistentialAny"),
+    // Else each generic type with a constraint is found by its name when a process first needs it, which searches the
+    // conformances of all libraries: 0.1 to 0.3 ms a type, a dozen of them until a store is open.
+    .unsafeFlags(["-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors"]),
 ]
-
 
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 
@@ -40,7 +42,11 @@ let package = Package(
             name: "VirtualMemory",
             dependencies: ["VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog"],
             swiftSettings: strict),
-        .target(name: "Varve", dependencies: ["VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"], swiftSettings: strict),
+        .target(name: "CPersistentHeap", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "PersistentHeap", dependencies: ["VirtualMemory", "VMTypes", "CPersistentHeap"], swiftSettings: strict),
+        .target(
+            name: "Varve", dependencies: ["PersistentHeap", "VirtualMemory", "VMTypes", "AddressMap", "HostMemory", "PageStore"],
+            swiftSettings: strict),
         .systemLibrary(name: "CVarveHeader", path: "Sources/CVarve/include"),
         .target(
             name: "CVarve",
@@ -59,6 +65,7 @@ let package = Package(
             dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
+        .executableTarget(name: "varve-examples", dependencies: ["Varve"], path: "Examples/Swift", swiftSettings: strict),
         .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
         .target(
             name: "PageStoreModel", dependencies: ["PageStore", "TestSupport", "VMTypes"], path: "Tests/PageStoreModel",
@@ -66,6 +73,8 @@ let package = Package(
         .executableTarget(
             name: "varve-crash-child", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "VMTypes"],
             path: "Tests/CrashChild", swiftSettings: strict),
+        .executableTarget(
+            name: "varve-spawn-child", dependencies: ["Varve"], path: "Tests/SpawnChild", swiftSettings: strict),
         .testTarget(name: "VMTypesTests", dependencies: ["VMTypes"], swiftSettings: strict),
         .testTarget(name: "AddressMapTests", dependencies: ["AddressMap", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HostMemoryTests", dependencies: ["HostMemory", "TestSupport"], swiftSettings: strict),
@@ -73,7 +82,12 @@ let package = Package(
             name: "PageStoreTests", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "varve-crash-child"],
             swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "VirtualMemoryTests", dependencies: ["Varve", "VirtualMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "VirtualMemoryTests",
+            dependencies: ["Varve", "VirtualMemory", "HostMemory", "TestSupport", "varve-spawn-child"], swiftSettings: strict),
+        .testTarget(
+            name: "PersistentHeapTests", dependencies: ["Varve", "PersistentHeap", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "ExamplesTests", dependencies: ["TestSupport", "varve-examples"], swiftSettings: strict),
         .testTarget(name: "CVarveTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],

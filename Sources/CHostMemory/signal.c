@@ -30,21 +30,52 @@ static int64_t limit;
 static int64_t openings;
 // Handlers that may hold a pointer from the registry.
 static int64_t in_flight;
+// Ranges that accesses wait for.
+static int64_t held;
+// Removals of ranges that accesses waited for.
+static uint64_t removals;
 
 #define LOAD(place) __atomic_load_n(&(place), __ATOMIC_SEQ_CST)
 #define STORE(place, value) __atomic_store_n(&(place), value, __ATOMIC_SEQ_CST)
 #define ADD(place, value) __atomic_fetch_add(&(place), value, __ATOMIC_SEQ_CST)
 
+// A range that accesses wait for comes before one that tracks stores in it.
 static struct hm_tracked *find(uint64_t address) {
+    struct hm_tracked *found = NULL;
     for (struct chunk *chunk = &first; chunk; chunk = LOAD(chunk->next)) {
         for (int i = 0; i < SLOTS; i++) {
             struct hm_tracked *range = LOAD(chunk->slots[i]);
             if (!range || address < range->base) continue;
             uint64_t page = (address - range->base) >> PAGE_SHIFT;
-            if (page < range->page_count && LOAD(range->protection[page]) != HM_UNTRACKED) return range;
+            if (page >= range->page_count) continue;
+            if (!range->protection) return range;
+            if (!found && LOAD(range->protection[page]) != HM_UNTRACKED) found = range;
+            if (found && !LOAD(held)) return found;
         }
     }
-    return NULL;
+    return found;
+}
+
+// The range of an address. One without protections is waited for until it is unlocked: whoever waits holds no pointer
+// meanwhile, so that its holder may remove other ranges.
+static struct hm_tracked *find_open(uint64_t address) {
+    for (;;) {
+        struct hm_tracked *range = find(address);
+        if (!range || range->protection || !LOAD(range->locked)) return range;
+        ADD(in_flight, -1);
+        sched_yield();
+        ADD(in_flight, 1);
+    }
+}
+
+// Whether an access is to be repeated that no range explains: one that came before a range was removed is legal now. Once
+// a removal and thread.
+static int is_repeated(void) {
+    static __thread uint64_t seen __attribute__((tls_model("initial-exec")));
+    uint64_t now = LOAD(removals);
+    if (seen == now) return 0;
+    seen = now;
+    return 1;
 }
 
 static int allowed(const struct hm_tracked *range, uint64_t page) {
@@ -77,8 +108,9 @@ static int open_around(struct hm_tracked *range, uint64_t page) {
 }
 
 static int open_fault(uint64_t address) {
-    struct hm_tracked *range = find(address);
-    if (!range) return 0;
+    struct hm_tracked *range = find_open(address);
+    if (!range) return is_repeated();
+    if (!range->protection) return 1;
     for (;;) {
         ADD(range->handlers, 1);
         if (!LOAD(range->locked)) break;
@@ -152,6 +184,7 @@ int hm_track_start(int64_t opening_limit) {
 int hm_track_add(struct hm_tracked *range) {
     int result = 0;
     pthread_mutex_lock(&adding);
+    if (!range->protection) ADD(held, 1);
     for (struct chunk *chunk = &first;; chunk = chunk->next) {
         for (int i = 0; i < SLOTS; i++) {
             if (chunk->slots[i]) continue;
@@ -161,6 +194,7 @@ int hm_track_add(struct hm_tracked *range) {
         if (chunk->next) continue;
         struct chunk *added = calloc(1, sizeof *added);
         if (!added) {
+            if (!range->protection) ADD(held, -1);
             result = -ENOMEM;
             goto done;
         }
@@ -172,10 +206,14 @@ done:
 }
 
 void hm_track_remove(struct hm_tracked *range) {
+    // Counted first: a handler that finds no range sees it.
+    if (!range->protection) ADD(removals, 1);
+    int was_held = !range->protection;
     pthread_mutex_lock(&adding);
     for (struct chunk *chunk = &first; chunk; chunk = chunk->next)
         for (int i = 0; i < SLOTS; i++)
             if (chunk->slots[i] == range) STORE(chunk->slots[i], NULL);
+    if (was_held) ADD(held, -1);
     pthread_mutex_unlock(&adding);
     while (LOAD(in_flight)) sched_yield();
     ADD(openings, -(int64_t)range->openings);

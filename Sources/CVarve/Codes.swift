@@ -32,6 +32,35 @@ enum Codes {
         }
     }
 
+    /// Heaps fail for reasons of their own, and for the store's.
+    static func number(_ error: HeapError) -> Int32 {
+        let constant =
+            switch error.code {
+            case .full: VARVE_FULL
+            case .invalid: VARVE_INVALID
+            case .notAllocated: VARVE_NOT_ALLOCATED
+            case .noRoot: VARVE_NOT_FOUND
+            case .layoutMismatch: VARVE_LAYOUT_MISMATCH
+            case .versionMismatch: VARVE_VERSION_MISMATCH
+            case .unsuitableType: VARVE_UNSUITABLE_TYPE
+            case .readOnly: VARVE_READ_ONLY
+            case .uncommittedChanges: VARVE_UNCOMMITTED
+            case .doomed: VARVE_DOOMED
+            case .wrongState: VARVE_WRONG_STATE
+            case .damaged: VARVE_DAMAGED
+            case .newerFormat: VARVE_NEWER_FORMAT
+            case .store: constant(error.cause?.code ?? .io)
+            }
+        return Int32(bitPattern: constant.rawValue)
+    }
+
+    static let aborted = Int32(bitPattern: VARVE_ABORTED.rawValue)
+
+    /// Codes that only heaps have.
+    private static let ofHeaps: [HeapError.Code] = [
+        .notAllocated, .layoutMismatch, .versionMismatch, .unsuitableType, .uncommittedChanges, .doomed,
+    ]
+
     private static let all: [StoreError.Code] = [
         .noStore, .storeExists, .locked, .damaged, .newerFormat, .mismatchedFiles, .notFound, .exists, .invalid, .notRetained,
         .full, .io, .unknownOutcome, .poisoned, .readOnly, .addressTaken, .unsupported, .busy, .changedWhileRead, .wrongState,
@@ -42,6 +71,8 @@ enum Codes {
     private nonisolated(unsafe) static let names: [Int32: UnsafePointer<CChar>] = {
         var names: [Int32: UnsafePointer<CChar>] = [:]
         for code in all { names[number(code)] = permanent(code.rawValue) }
+        names[aborted] = permanent("aborted")
+        for code in ofHeaps { names[number(HeapError(code, ""))] = permanent(code.rawValue) }
         for number in Int32(0)..<64 {
             let name = KernReturn(rawValue: number).description
             if name != "KERN_RETURN(\(number))" { names[number] = permanent(name) }

@@ -17,6 +17,12 @@ final class TaskHandle: Sendable {
     }
 }
 
+/// What a handle of a task names that started this program.
+final class InheritedTaskHandle: Sendable {
+    let task: RemoteTask
+    init(_ task: RemoteTask) { self.task = task }
+}
+
 /// What a handle of something that vm_map takes names.
 final class ObjectHandle: Sendable {
     enum Kind: Sendable {
@@ -71,7 +77,7 @@ func object(_ handle: OpaquePointer?) throws(StoreError) -> ObjectHandle {
     throw invalid(handle, "an object")
 }
 
-private func invalid(_ handle: OpaquePointer?, _ kind: String) -> StoreError {
+func invalid(_ handle: OpaquePointer?, _ kind: String) -> StoreError {
     if HandleTable.isOfForkedChild { return forked }
     return StoreError(.invalid, "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of \(kind)", advice: advice)
 }
@@ -84,12 +90,18 @@ private var forked: StoreError {
 
 func task(_ handle: OpaquePointer?) throws(VMError) -> TaskHandle {
     if let found = find(handle, TaskHandle.self) { return found }
+    if find(handle, InheritedTaskHandle.self) != nil {
+        throw VMError(.notSupported, "the task is one that started this program: the call is for tasks of a store that is open")
+    }
     throw VMError(
         .invalidTask,
         HandleTable.isOfForkedChild
             ? "a forked child has none of its parent's tasks"
             : "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of a task")
 }
+
+/// The task of a handle that varve_task_inherited gave; nil for others.
+func inheritedTask(_ handle: OpaquePointer?) -> RemoteTask? { find(handle, InheritedTaskHandle.self)?.task }
 
 /// What vm_map maps: nil for the null object, `MemoryRight.none` for what `task`'s store has no object behind.
 func port(_ handle: OpaquePointer?, for task: TaskHandle) -> (any MemoryPort)? {
@@ -130,12 +142,14 @@ func newHandle(ofTask object: any HandleTable.Object) throws(VMError) -> OpaqueP
     return handle
 }
 
-/// Ends a handle that varve_release may end: any but a store's.
+/// Ends a handle that varve_release may end: any but a store's or a heap's.
 func release(_ handle: UnsafeRawPointer) throws(StoreError) {
-    guard !HandleTable.shared.remove(handle, where: { !($0 is StoreHandle) }) else { return }
+    guard !HandleTable.shared.remove(handle, where: { !($0 is StoreHandle || $0 is HeapHandle) }) else { return }
     if HandleTable.isOfForkedChild { throw forked }
-    if HandleTable.shared.object(handle) is StoreHandle {
-        throw StoreError(.invalid, "\(describe(handle)) is a store's handle", advice: "Call varve_store_close")
+    switch HandleTable.shared.object(handle) {
+    case is StoreHandle: throw StoreError(.invalid, "\(describe(handle)) is a store's handle", advice: "Call varve_store_close")
+    case is HeapHandle: throw StoreError(.invalid, "\(describe(handle)) is a heap's handle", advice: "Call varve_heap_close")
+    default: break
     }
     throw StoreError(.invalid, "\(describe(handle)) is no handle", advice: advice)
 }

@@ -38,6 +38,20 @@ enum LastError {
         return code
     }
 
+    static func record(_ error: HeapError) -> Int32 {
+        if let cause = error.cause { return record(cause) }
+        let code = Codes.number(error)
+        record(code: code, message: error.message, advice: error.advice, text: error.description)
+        return code
+    }
+
+    /// Nothing went wrong: the program wanted it so.
+    static func recordAborted() -> Int32 {
+        let message = "the transaction was aborted by its body"
+        record(code: Codes.aborted, message: message, text: message)
+        return Codes.aborted
+    }
+
     /// One block holds the error and its strings: `free` ends both.
     private static func record(
         code: Int32, errno: Int32 = 0, message: String, advice: String = "", path: String? = nil, text: String

@@ -25,6 +25,15 @@ public func varve_vm_map(
     _ max: vm_prot_t, _ inheritance: vm_inherit_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
+        if object == nil, let inherited = inheritedTask(task) {
+            guard let address, let handed = Inheritance(rawValue: inheritance) else {
+                throw VMError(.invalidArgument, "address is NULL, or \(inheritance) is no inheritance")
+            }
+            address.pointee = try inherited.map(
+                address: address.pointee, size: size, mask: mask, anywhere: anywhere != 0, offset: offset,
+                current: Protection(rawValue: cur), maximum: Protection(rawValue: max), inheritance: handed)
+            return
+        }
         let handle = try CVarve.task(task)
         let place = try argument(address, "address", handle.task)
         place.pointee = try handle.task.map(
@@ -39,6 +48,11 @@ public func varve_vm_allocate(
     _ task: varve_task_t!, _ address: UnsafeMutablePointer<vm_address_t>!, _ size: vm_size_t, _ anywhere: boolean_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
+        if let inherited = inheritedTask(task) {
+            guard let address else { throw VMError(.invalidArgument, "address is NULL") }
+            address.pointee = try inherited.allocate(address: address.pointee, size: size, anywhere: anywhere != 0)
+            return
+        }
         let task = try CVarve.task(task).task
         let place = try argument(address, "address", task)
         place.pointee = try task.allocate(address: place.pointee, size: size, anywhere: anywhere != 0)
@@ -47,7 +61,10 @@ public func varve_vm_allocate(
 
 @c @implementation
 public func varve_vm_deallocate(_ task: varve_task_t!, _ address: vm_address_t, _ size: vm_size_t) -> kern_return_t {
-    kernReturn { () throws(VMError) in try CVarve.task(task).task.deallocate(address: address, size: size) }
+    kernReturn { () throws(VMError) in
+        if let inherited = inheritedTask(task) { return try inherited.deallocate(address: address, size: size) }
+        try CVarve.task(task).task.deallocate(address: address, size: size)
+    }
 }
 
 @c @implementation
@@ -55,6 +72,10 @@ public func varve_vm_protect(
     _ task: varve_task_t!, _ address: vm_address_t, _ size: vm_size_t, _ set_maximum: boolean_t, _ protection: vm_prot_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
+        if let inherited = inheritedTask(task) {
+            return try inherited.protect(
+                address: address, size: size, setMaximum: set_maximum != 0, Protection(rawValue: protection))
+        }
         try CVarve.task(task).task.protect(
             address: address, size: size, setMaximum: set_maximum != 0, Protection(rawValue: protection))
     }
@@ -65,6 +86,12 @@ public func varve_vm_inherit(
     _ task: varve_task_t!, _ address: vm_address_t, _ size: vm_size_t, _ inheritance: vm_inherit_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
+        if let inherited = inheritedTask(task) {
+            guard let handed = Inheritance(rawValue: inheritance) else {
+                throw VMError(.invalidArgument, "\(inheritance) is no inheritance")
+            }
+            return try inherited.inherit(address: address, size: size, handed)
+        }
         let task = try CVarve.task(task).task
         try task.inherit(address: address, size: size, try CVarve.inheritance(inheritance, task))
     }

@@ -32,7 +32,10 @@ public func varve_task_create(
 
 @c @implementation
 public func varve_task_terminate(_ task: varve_task_t!) -> kern_return_t {
-    kernReturn { () throws(VMError) in try CVarve.task(task).task.terminate() }
+    kernReturn { () throws(VMError) in
+        if let inherited = inheritedTask(task) { return try inherited.terminate() }
+        try CVarve.task(task).task.terminate()
+    }
 }
 
 @c @implementation
@@ -82,6 +85,11 @@ public func varve_task_window(
     _ task: varve_task_t!, _ base: UnsafeMutablePointer<vm_address_t>!, _ size: UnsafeMutablePointer<vm_size_t>!
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
+        if let inherited = inheritedTask(task) {
+            base?.pointee = inherited.windowBase
+            size?.pointee = inherited.windowSize
+            return
+        }
         let task = try CVarve.task(task).task
         base?.pointee = task.windowBase
         size?.pointee = task.windowSize

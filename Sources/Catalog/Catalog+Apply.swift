@@ -14,7 +14,9 @@ extension Catalog {
     @discardableResult
     public func apply(_ commits: [CatalogCommit]) throws(StoreError) -> [String] {
         try validate(commits)
-        return try write("apply \(commits.count) commits") { db in
+        // Until it is known whether the transaction counts, the file alone can say.
+        remember(nil)
+        let (notes, mark) = try write("apply \(commits.count) commits") { db in
             var mark = try Self.mark(in: db)
             var notes: [String] = []
             for commit in commits where commit.version > mark {
@@ -24,8 +26,10 @@ extension Catalog {
                 mark = commit.version
             }
             try db.run("UPDATE store SET mark = ?1 WHERE mark < ?1", [Int64(mark.rawValue)])
-            return notes
+            return (notes, mark)
         }
+        remember(mark)
+        return notes
     }
 
     private func validate(_ commits: [CatalogCommit]) throws(StoreError) {

@@ -9,7 +9,7 @@ public import VMTypes
 /// by applying what the page store still knows.
 ///
 ///     try Catalog.create(path: path, storeID: id)
-///     let catalog = try Catalog(path: path, storeID: id)
+///     let catalog = try Catalog.open(path: path, storeID: id)
 ///     try catalog.apply([CatalogCommit(version: Version(1), time: now, changes: changes)])
 ///     let heap = try catalog.object(named: "heap", at: .infinity)
 ///
@@ -28,6 +28,8 @@ public final class Catalog: Sendable {
     let queue: DatabaseQueue
     /// True until `close`; held during every use of the connection, which must not be used after its end.
     private let isOpen = Mutex(true)
+    /// The mark, once it was read through a handle that alone moves it.
+    private let knownMark = Mutex<Version?>(nil)
 
     /// The format of the catalogs that this build makes: the number of migrations.
     public static var currentFormat: Int { CatalogSchema.current.format }
@@ -37,28 +39,34 @@ public final class Catalog: Sendable {
     /// Throws `.noStore` where no file is there, `.mismatchedFiles` where it belongs to another store,
     /// `.newerFormat` where a later Varve made it, `.readOnly` where it is older and may not be migrated, and
     /// `.damaged` where it is no whole catalog.
-    public convenience init(path: String, storeID: [UInt8], readOnly: Bool = false) throws(StoreError) {
-        try self.init(path: path, storeID: storeID, readOnly: readOnly, schema: .current)
+    public static func open(path: String, storeID: [UInt8], readOnly: Bool = false) throws(StoreError) -> Catalog {
+        try UnpairedCatalog(path: path, readOnly: readOnly).paired(with: storeID)
     }
 
-    init(path: String, storeID: [UInt8], readOnly: Bool, schema: CatalogSchema) throws(StoreError) {
+    init(path: String, readOnly: Bool) throws(StoreError) {
         self.path = path
         self.readOnly = readOnly
         guard CatalogFile.exists(path) else {
             throw StoreError(.noStore, "the catalog is missing", advice: StoreError.rebuildAdvice, path: path)
         }
         queue = try CatalogFile.open(path, readOnly: readOnly)
-        do throws(StoreError) {
-            try adopt(storeID: storeID, schema: schema)
-        } catch {
-            close()
-            throw error
-        }
     }
 
     /// The last version applied; zero for a new catalog.
     public var mark: Version {
-        get throws(StoreError) { try read("read the mark") { try Self.mark(in: $0) } }
+        get throws(StoreError) {
+            try use("read the mark") {
+                if let known = knownMark.withLock({ $0 }) { return known }
+                let mark = try queue.unsafeRead { try Self.mark(in: $0) }
+                remember(mark)
+                return mark
+            }
+        }
+    }
+
+    /// Notes the mark, where nobody else moves it.
+    func remember(_ mark: Version?) {
+        if !readOnly { knownMark.withLock { $0 = mark } }
     }
 
     /// Ends the connection; every later call throws `.wrongState`. Closing again does nothing.
@@ -78,9 +86,11 @@ public final class Catalog: Sendable {
         return mark
     }
 
-    /// Reads in one transaction; `doing` completes "could not …".
+    /// Reads one state of the file; `doing` completes "could not …".
+    ///
+    /// What this handle may change nobody else does: that takes no transaction.
     func read<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        try use(doing) { try queue.read(body) }
+        try use(doing) { try readOnly ? queue.read(body) : queue.unsafeRead(body) }
     }
 
     /// Writes in one transaction, which an error undoes; `doing` completes "could not …".
@@ -100,35 +110,5 @@ public final class Catalog: Sendable {
                 return try body()
             }
         } catch { throw .catalog(error, doing: doing, path: path) }
-    }
-
-    private func adopt(storeID: [UInt8], schema: CatalogSchema) throws(StoreError) {
-        let found = try read("open the catalog") { db in
-            let format = try schema.format(of: db, path: path)
-            let owner = try db.first("SELECT uuid FROM store", []) { try $0.blob(0) }
-            guard let owner else {
-                throw StoreError(
-                    .damaged, "the catalog names no store", advice: StoreError.rebuildAdvice, path: path)
-            }
-            guard owner == storeID else {
-                throw StoreError(
-                    .mismatchedFiles,
-                    "the catalog belongs to the store \(name(owner)), the page store to \(name(storeID))",
-                    advice: "Put back the catalog that was made with this page store, or run `varve repair`",
-                    path: path)
-            }
-            return format
-        }
-        guard found < schema.format else { return }
-        guard !readOnly else {
-            throw StoreError(
-                .readOnly, "the catalog has format \(found) and must become format \(schema.format)",
-                advice: "Open the store once for writing", path: path)
-        }
-        try use("migrate the catalog to format \(schema.format)") { try schema.migrate(queue) }
-    }
-
-    private func name(_ id: [UInt8]) -> String {
-        id.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 }

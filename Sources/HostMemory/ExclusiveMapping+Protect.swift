@@ -2,6 +2,22 @@ internal import Glibc
 public import VMTypes
 
 extension ExclusiveMapping {
+    /// What accesses are allowed to the pages before the object's end, in order.
+    public var protectionRuns: [(pages: PageRange, protection: Protection)] {
+        var runs: [(pages: PageRange, protection: Protection)] = []
+        protections.forEachRun(in: plan.live) { runs.append(($0, Protection(rawValue: $1))) }
+        return runs
+    }
+
+    /// Allows loads and nothing else, whatever was asked for, until `protect` is called or it is unmapped: what is found
+    /// stored to afterwards is all that ever was.
+    public func freeze() throws(StoreError) {
+        try whileMapped { () throws(StoreError) in
+            guard plan.live.count > 0 else { return }
+            try SystemCall.protect(address(of: plan.live.start), plan.live.count << Page.shift, PROT_READ)
+        }
+    }
+
     /// Sets what accesses to the pages are allowed; the hardware enforces it.
     ///
     /// What was stored before stays dirty. Pages beyond the object's end may be named; they raise SIGBUS or SIGSEGV.

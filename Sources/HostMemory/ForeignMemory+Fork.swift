@@ -13,8 +13,9 @@ extension ForeignMemory {
         guard live.count > 0 else { return }
         let start = address + UInt64(live.start - pages.start) << UInt64(Page.shift)
         try plan.copy(to: start, live.count << Page.shift, protection.bits) { (target) throws(StoreError) in
-            try SystemCall.forEachPresentRun(descriptor, live) { run throws(StoreError) in
-                try SystemCall.read(target + (run.start - live.start) << Page.shift, descriptor, run)
+            let shown = inFile(live)
+            try SystemCall.forEachPresentRun(descriptor, shown) { run throws(StoreError) in
+                try SystemCall.read(target + (run.start - shown.start) << Page.shift, descriptor, run)
             }
         }
     }

@@ -18,11 +18,7 @@ extension SharedMemory {
             }
             try fillAbsent(live)
             // Opened anew, so that the lock is the descriptor's and not ours.
-            let made = Int32(
-                try SystemCall.check("open") {
-                    let result = open("/proc/self/fd/\(file)", (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC)
-                    return result < 0 ? -Int(errno) : Int(result)
-                })
+            let made = try SystemCall.openAnew(file, readOnly: readOnly)
             if !readOnly {
                 do throws(StoreError) {
                     try SystemCall.check("flock") { flock(made, LOCK_SH | LOCK_NB) < 0 ? -Int(errno) : 0 }
@@ -36,13 +32,15 @@ extension SharedMemory {
         }
     }
 
-    /// Whether anybody still has a writable descriptor that `makeDescriptor` made, or a mapping of one.
+    /// Whether anybody still has a writable descriptor that `makeDescriptor` made, one that a slice was lent through, or a
+    /// mapping of one.
     ///
     /// The kernel keeps a descriptor's lock as long as a copy or a mapping of it lives, in whatever process. Where this is
     /// false, all that was stored through descriptors was stored before the call.
     public var isHeldForWriting: Bool {
         let isHeld = try? locked { () throws(StoreError) in
-            guard isAlone, flock(file, LOCK_EX | LOCK_NB) == 0 else { return isAlone }
+            guard isAlone else { return SystemCall.isLocked(file, inFile(live)) }
+            guard flock(file, LOCK_EX | LOCK_NB) == 0 else { return true }
             flock(file, LOCK_UN)
             return false
         }

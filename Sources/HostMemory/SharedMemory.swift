@@ -25,7 +25,7 @@ public final class SharedMemory: @unchecked Sendable {
     let firstFilePage: Int
     /// Where our own mapping of page 0 is.
     let base: UInt64
-    private let arena: MemoryArena?
+    let arena: MemoryArena?
 
     /// Guarded by `lock`, like all that follows.
     var placements: [ObjectIdentifier: SharedPlacement] = [:]

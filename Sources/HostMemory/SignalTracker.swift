@@ -37,8 +37,7 @@ final class SignalTracker: DirtyTracker {
         tracked.pointee.dirty = words
         tracked.pointee.protection = protections.bytes
         do {
-            let limit = Int64(max(1, HostCapabilities.current.maximumMappings / 4))
-            try SystemCall.check("sigaction") { Int(hm_track_start(limit)) }
+            try SystemCall.check("sigaction") { Int(hm_track_start(Self.openingLimit)) }
             try SystemCall.check("adding a tracked range") { Int(hm_track_add(tracked)) }
         } catch {
             isRunning = false
@@ -60,6 +59,9 @@ final class SignalTracker: DirtyTracker {
         guard hm_is_forked_child() == 0 else { return }
         hm_track_remove(tracked)
     }
+
+    /// Openings beyond which whole runs are opened.
+    static var openingLimit: Int64 { Int64(max(1, HostCapabilities.current.maximumMappings / 4)) }
 
     private func exclusively(_ body: () throws(StoreError) -> Void) throws(StoreError) {
         hm_track_lock(tracked, saved)

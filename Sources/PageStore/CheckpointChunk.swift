@@ -18,6 +18,10 @@ struct UnreadChunk {
     var sum: UInt64
     /// Which of the source's runs are the chunk's.
     var runs: Range<Int>
+    /// The head of the list of what lies over it.
+    var changes = UnreadChanges.none
+    /// How many they are; a page may be among them more than once.
+    var changeCount = 0
 }
 
 /// The layout of a row of `checkpoints` at (object, chunk); docs/FORMAT.md draws it.
@@ -84,11 +88,11 @@ enum CheckpointChunk {
 
     /// The checksum of the slots behind a head, whose runs are appended to `runs`; nil where the row is not the one that
     /// `sum` was made of, or not at the place where it was written.
+    /// `p` points at `headSize` bytes.
     static func head(
-        _ value: UnsafeRawBufferPointer, object: ObjectID, index: UInt32, filePage: Int, sum: UInt64,
-        runs: inout [CheckpointRun]
+        _ p: UnsafeRawPointer, object: ObjectID, index: UInt32, filePage: Int, sum: UInt64, runs: inout [CheckpointRun]
     ) -> UInt64? {
-        guard value.count == valueSize, let p = value.baseAddress, Checksum.of(p, count: headSize) == sum else { return nil }
+        guard Checksum.of(p, count: headSize) == sum else { return nil }
         func get<T: FixedWidthInteger>(_ offset: Int) -> T {
             T(littleEndian: p.loadUnaligned(fromByteOffset: offset, as: T.self))
         }

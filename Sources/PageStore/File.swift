@@ -99,6 +99,32 @@ final class File: @unchecked Sendable {
         if ftruncate(descriptor, off_t(size)) != 0 { throw Self.error("truncate", path, errno) }
     }
 
+    /// Tells the kernel not to read ahead.
+    func adviseRandomAccess() { _ = posix_fadvise(descriptor, 0, 0, Int32(POSIX_FADV_RANDOM)) }
+
+    /// Has the kernel read `count` bytes from `offset` into its page cache, and does not wait for them.
+    func fetch(_ count: Int, at offset: Int) {
+        _ = posix_fadvise(descriptor, off_t(offset), off_t(count), Int32(POSIX_FADV_WILLNEED))
+    }
+
+    /// Has the kernel give up what its page cache holds from `offset` on, as far as it is on the disk.
+    func dropCache(from offset: Int) { _ = posix_fadvise(descriptor, off_t(offset), 0, Int32(POSIX_FADV_DONTNEED)) }
+
+    /// From now on reads and writes go past the page cache, where the file system allows that.
+    func bypassCacheIfPossible() throws(StoreError) {
+        if let injected = Failpoint.injectedError() { throw Self.error("set the flags of", path, injected) }
+        let flags = fcntl(descriptor, F_GETFL)
+        if flags < 0 || (fcntl(descriptor, F_SETFL, flags | Self.direct) < 0 && errno != EINVAL) {
+            throw Self.error("set the flags of", path, errno)
+        }
+    }
+
+    #if arch(x86_64) || arch(i386)
+        private static let direct: Int32 = 0o40000  // O_DIRECT
+    #else
+        private static let direct: Int32 = 0o200000
+    #endif
+
     /// Takes (`F_WRLCK`) or drops (`F_UNLCK`) an open-file-description lock on one byte; false where another process has it.
     func lock(byte: Int, _ type: Int32) throws(StoreError) -> Bool {
         var request = flock()

@@ -10,11 +10,6 @@ final class Journal: @unchecked Sendable {
     static let superblockMagic: UInt64 = 0x4e52_554f_4a56_5256  // "VRVJOURN"
     static let superblockSize = 4096
     static let minimumRing = 256 << 10
-    #if arch(x86_64) || arch(i386)
-        private static let direct: Int32 = 0o40000  // O_DIRECT
-    #else
-        private static let direct: Int32 = 0o200000
-    #endif
 
     let file: File
     let store: StoreUUID
@@ -58,13 +53,9 @@ final class Journal: @unchecked Sendable {
     }
 
     init(path: String, readOnly: Bool = false) throws(StoreError) {
-        let access = readOnly ? O_RDONLY : O_RDWR
-        do throws(StoreError) {
-            file = try File(path, access | Self.direct)
-        } catch {
-            guard error.errno == EINVAL else { throw error }
-            file = try File(path, access)
-        }
+        file = try File(path, readOnly ? O_RDONLY : O_RDWR)
+        // The superblock never changes: it comes from the page cache, and nothing of the ring with it.
+        file.adviseRandomAccess()
         let block = AlignedBuffer(capacity: Self.superblockSize)
         try file.read(into: block[0..<Self.superblockSize], at: 0)
         let p = UnsafeRawPointer(block.base)
@@ -91,6 +82,7 @@ final class Journal: @unchecked Sendable {
                 .damaged, "the journal was cut off: \(size) bytes of \(Self.superblockSize + ringBytes)",
                 advice: "Restore a backup, or run `varve repair`", path: path)
         }
+        try file.bypassCacheIfPossible()
     }
 
     /// Where a record of `length` bytes goes when the ring's head stands at `head`.
@@ -101,7 +93,8 @@ final class Journal: @unchecked Sendable {
 
     func nextLap(_ position: UInt64) -> UInt64 { (position / UInt64(ringBytes) + 1) * UInt64(ringBytes) }
 
-    private func offset(_ position: UInt64) -> Int { Self.superblockSize + Int(position % UInt64(ringBytes)) }
+    /// Where a logical position lies in the file.
+    func offset(_ position: UInt64) -> Int { Self.superblockSize + Int(position % UInt64(ringBytes)) }
 
     func write(_ bytes: UnsafeRawBufferPointer, at position: UInt64) throws(StoreError) {
         try file.write(bytes, at: offset(position))

@@ -7,7 +7,21 @@ internal import VMTypes
 enum Table: Int, CaseIterable {
     case meta, records, versions, chains, objects, names, lineage, snapshots, graveyard, outbox, checkpoints
 
-    var name: String { "\(self)" }
+    var name: String {
+        switch self {
+        case .meta: "meta"
+        case .records: "records"
+        case .versions: "versions"
+        case .chains: "chains"
+        case .objects: "objects"
+        case .names: "names"
+        case .lineage: "lineage"
+        case .snapshots: "snapshots"
+        case .graveyard: "graveyard"
+        case .outbox: "outbox"
+        case .checkpoints: "checkpoints"
+        }
+    }
 }
 
 /// The LMDB environment of one store: the only code that calls LMDB.
@@ -17,21 +31,21 @@ enum Table: Int, CaseIterable {
 /// and synced before anything else is written: only then is it known whether the transaction counts. Where that fails,
 /// the environment is poisoned until the store is reopened.
 ///
-/// Invariant: `environment`, `tables` and `mapBase` change only under `gate` held for writing; transactions hold it for
+/// Invariant: `environment`, `tables` and `map` change only under `gate` held for writing; transactions hold it for
 /// reading. A process opens a file once: LMDB's locks do not survive a second opening.
 final class LMDB: @unchecked Sendable {
     let path: String
     private let gate = Gate()
     private var environment: OpaquePointer?
     private var tables: [MDB_dbi] = []
-    /// Where the file is mapped.
-    private var mapBase = 0
+    /// Where the file is mapped; empty until a row has told.
+    private var map = 0..<0
     private let mapBytes: Int
     private let readOnly: Bool
     /// Why nothing more is written, or read.
     private var poison: StoreError?
     private let identity: FileIdentity
-    private static let opened = Mutex<Set<FileIdentity>>([])
+    private static let opened = Mutex<[FileIdentity]>([])
 
     init(path: String, readOnly: Bool, mapBytes: Int = 1 << 40) throws(StoreError) {
         self.path = path
@@ -59,7 +73,7 @@ final class LMDB: @unchecked Sendable {
             }
             try reserveLockFile(path + "-lock")
             guard let identity = FileIdentity(path: path + "-lock") else { throw File.error("stat", path, errno) }
-            opened.insert(identity)
+            opened.append(identity)
             return identity
         }
     }
@@ -68,7 +82,7 @@ final class LMDB: @unchecked Sendable {
     private func leave() {
         guard isEntered else { return }
         isEntered = false
-        _ = Self.opened.withLock { $0.remove(identity) }
+        Self.opened.withLock { $0.removeAll { $0 == identity } }
     }
 
     private func open() throws(StoreError) {
@@ -91,9 +105,7 @@ final class LMDB: @unchecked Sendable {
             var dead: Int32 = 0
             mdb_reader_check(environment, &dead)
             tables = try openTables(environment)
-            var info = MDB_envinfo()
-            try Self.check(mdb_env_info(environment, &info), "query the page store", path)
-            mapBase = Int(bitPattern: info.me_mapaddr)
+            map = try findMap(environment)
         } catch {
             mdb_env_close(environment)
             throw error
@@ -133,6 +145,23 @@ final class LMDB: @unchecked Sendable {
         }
         try Self.check(mdb_txn_commit(transaction), "open the tables", path)
         return tables
+    }
+
+    /// LMDB does not tell where it has mapped the file: the page that holds the meta row does, by its number.
+    private func findMap(_ environment: OpaquePointer) throws(StoreError) -> Range<Int> {
+        var info = MDB_envinfo()
+        try Self.check(mdb_env_info(environment, &info), "query the page store", path)
+        var transaction: OpaquePointer?
+        try Self.check(mdb_txn_begin(environment, nil, UInt32(MDB_RDONLY), &transaction), "begin a read transaction", path)
+        defer { mdb_txn_abort(transaction) }
+        var value = MDB_val()
+        let code = StoreMeta.key.withValue { mdb_get(transaction, tables[Table.meta.rawValue], &$0, &value) }
+        guard code == MDB_SUCCESS, let bytes = value.mv_data else { return 0..<0 }
+        let page = Int(bitPattern: bytes) & ~(Page.size - 1)
+        let number = UnsafeRawPointer(bitPattern: page)!.load(as: UInt64.self)
+        guard number < UInt64(page >> Page.shift) else { return 0..<0 }
+        let base = page - Int(number) << Page.shift
+        return base..<base + info.me_mapsize
     }
 
     private func opened() throws(StoreError) -> OpaquePointer {
@@ -250,20 +279,25 @@ final class LMDB: @unchecked Sendable {
 
     fileprivate func handle(_ table: Table) -> MDB_dbi { tables[table.rawValue] }
 
-    fileprivate static func check(_ code: Int32, _ what: String, _ path: String) throws(StoreError) {
-        guard code != MDB_SUCCESS else { return }
+    /// `what`, which completes "could not …", is asked for where `code` is an error only.
+    @inline(__always)
+    fileprivate static func check(_ code: Int32, _ what: @autoclosure () -> String, _ path: String) throws(StoreError) {
+        if code != MDB_SUCCESS { throw error(code, what(), path) }
+    }
+
+    private static func error(_ code: Int32, _ what: String, _ path: String) -> StoreError {
         let text = String(cString: mdb_strerror(code))
         switch code {
         case ENOSPC, EDQUOT, MDB_MAP_FULL:
-            throw StoreError(
+            return StoreError(
                 .full, "could not \(what): \(text)", advice: "Free some space and try again", path: path, errno: code)
         case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_NOTFOUND, MDB_PANIC,
             MDB_BAD_VALSIZE:
-            throw StoreError(
+            return StoreError(
                 .damaged, "could not \(what): \(text)",
                 advice: "Run `varve verify`, then `varve repair`", path: path, errno: code)
         default:
-            throw StoreError(
+            return StoreError(
                 .io, "could not \(what): \(text)", advice: "Check the file system and its permissions", path: path,
                 errno: code)
         }
@@ -372,14 +406,22 @@ final class LMDB: @unchecked Sendable {
         func filePage(of value: UnsafeRawBufferPointer) throws(StoreError) -> Int {
             let header = value.baseAddress! - 16
             let page = header.load(as: UInt64.self)
-            let distance = Int(bitPattern: header) - owner.mapBase
-            let isMapped = distance >= 0 && distance < owner.mapBytes
+            let distance = Int(bitPattern: header) - owner.map.lowerBound
+            let isMapped = owner.map.contains(Int(bitPattern: header))
             guard page < 1 << 51, !isMapped || UInt64(distance) == page << UInt64(Page.shift) else {
                 throw StoreError(
                     .damaged, "the value at byte \(distance) of the page store says that it begins at page \(page)",
                     advice: "Run `varve verify`, then `varve repair`", path: owner.path)
             }
             return Int(page)
+        }
+
+        /// The number of the first page of a committed value that LMDB keeps on pages of its own, told from where it lies in the
+        /// map: none of its pages is touched. nil where it does not lie there.
+        func mappedPage(of value: UnsafeRawBufferPointer) -> Int? {
+            let header = Int(bitPattern: value.baseAddress) - LMDBFile.headerSize
+            guard owner.map.contains(header), header % Page.size == 0 else { return nil }
+            return (header - owner.map.lowerBound) >> Page.shift
         }
 
         fileprivate func freePages() -> Int {

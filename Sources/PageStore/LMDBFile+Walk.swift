@@ -74,7 +74,7 @@ extension LMDBFile {
                 guard tree.depth == 0 else { return problem("\(name) is empty at depth \(tree.depth)") }
             } else {
                 guard tree.depth >= 1, tree.depth <= Self.deepest else { return problem("\(name) has depth \(tree.depth)") }
-                try visit(tree.root, level: 0, below: Int(tree.depth) - 1, kind, (nil, nil), from: name)
+                try visit(tree.root, level: 0, below: Int(tree.depth) - 1, kind, (nil, nil), from: .tree(name))
             }
             // Who does not read the headers does not know how many pages a value has beyond those it needs.
             if !valueHeaders, kind != .free { counts.overflow = expected.overflow }
@@ -90,11 +90,24 @@ extension LMDBFile {
             """
         }
 
+        /// What refers to a page.
+        private enum Parent: CustomStringConvertible {
+            case tree(String)
+            case page(Int)
+
+            var description: String {
+                switch self {
+                case .tree(let name): name
+                case .page(let number): "page \(number)"
+                }
+            }
+        }
+
         private typealias Bounds = (low: UnsafeRawBufferPointer?, high: UnsafeRawBufferPointer?)
 
         /// Visits the page `number` and all below it; its keys must be within `bounds`, the upper one excluded.
         private func visit(
-            _ number: UInt64, level: Int, below: Int, _ kind: Kind, _ bounds: Bounds, from parent: String
+            _ number: UInt64, level: Int, below: Int, _ kind: Kind, _ bounds: Bounds, from parent: Parent
         ) throws(StoreError) {
             guard !isDone else { return }
             isCut = report.treePages >= limit
@@ -131,7 +144,7 @@ extension LMDBFile {
                     low: node == 0 ? bounds.low : page.key(node),
                     high: node + 1 < page.count ? page.key(node + 1) : bounds.high
                 )
-                try visit(page.child(node), level: level + 1, below: below - 1, kind, inner, from: "page \(number)")
+                try visit(page.child(node), level: level + 1, below: below - 1, kind, inner, from: .page(number))
             }
         }
 
@@ -151,7 +164,7 @@ extension LMDBFile {
                 case .inside(let bytes): try list?.read(bytes)
                 case .outside(let first, let size):
                     if !valueHeaders, kind != .free {
-                        _ = claim(first, (headerSize - 1 + size) / Page.size + 1, from: "page \(number)")
+                        _ = claim(first, (headerSize - 1 + size) / Page.size + 1, from: .page(number))
                     } else if let start = try overflow(first, size: size, from: number) {
                         try list?.read(size: size, at: start * Page.size + headerSize)
                     }
@@ -161,9 +174,8 @@ extension LMDBFile {
 
         /// Checks the pages that hold a value of `size` bytes, and answers the first's number; nil where they are not right.
         private func overflow(_ number: UInt64, size: Int, from leaf: Int) throws(StoreError) -> Int? {
-            let name = "page \(leaf)"
             guard inFile(number, 1) else {
-                problem("\(name) refers to page \(number), which is not in the file")
+                problem("page \(leaf) refers to page \(number), which is not in the file")
                 return nil
             }
             let start = Int(number)
@@ -172,7 +184,7 @@ extension LMDBFile {
                 _ = try file.readUpTo(bytes, at: start * Page.size)
             }
             guard header.own == number, header.flags == 4 else {
-                problem("page \(number), to which \(name) refers, is not the start of a value")
+                problem("page \(number), to which page \(leaf) refers, is not the start of a value")
                 return nil
             }
             let pages = Int(header.pages)
@@ -180,7 +192,7 @@ extension LMDBFile {
                 problem("page \(number) starts \(pages) pages for a value of \(size) bytes")
                 return nil
             }
-            guard claim(number, pages, from: name) != nil else { return nil }
+            guard claim(number, pages, from: .page(leaf)) != nil else { return nil }
             counts.overflow += UInt64(pages)
             report.overflowPages += pages
             return start
@@ -192,7 +204,7 @@ extension LMDBFile {
         }
 
         /// Marks pages as used; nil, and a problem, where they are not in the file or in use already.
-        private func claim(_ number: UInt64, _ count: Int, from parent: String) -> Int? {
+        private func claim(_ number: UInt64, _ count: Int, from parent: Parent) -> Int? {
             guard inFile(number, count) else {
                 problem("\(parent) refers to \(count) pages from page \(number), which are not in the file")
                 return nil

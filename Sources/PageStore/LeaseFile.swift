@@ -176,4 +176,11 @@ public struct LeaseInfo: Hashable, Sendable {
     /// Records that went out of use at a later epoch, and whose number is below `horizon`, may be mapped through it.
     public var epoch: UInt64
     public var horizon: UInt64
+
+    /// True where pages of a record that went out of use in `epoch`, the newest of version `last`, may be mapped through it.
+    func pins(_ object: ObjectID, record: UInt64, last: Version, diedIn epoch: UInt64) -> Bool {
+        guard self.epoch < epoch, record < horizon, self.object == nil || self.object == object else { return false }
+        // Another process's is of one state, and has nothing of layers above it.
+        return horizon != .max || last <= version
+    }
 }

@@ -50,15 +50,20 @@ extension PageStore {
         var unread: [Int: UnreadChunk] = [:]
         unread.reserveCapacity(row.chunks.count)
         var runs: [CheckpointRun] = []
+        // LMDB's header and the head fill a page; read, it costs less than the fault that touching it would.
+        let page = AlignedBuffer(capacity: Page.size)
         for chunk in row.chunks {
             guard let value = try t.get(.checkpoints, CheckpointRow.key(object, chunk: chunk.index)),
                 value.count == CheckpointChunk.valueSize
             else { return nil }
-            let filePage = try t.filePage(of: value)
+            let filePage: Int
+            if let mapped = t.mappedPage(of: value) { filePage = mapped } else { filePage = try t.filePage(of: value) }
+            try pages.read(into: page[0..<Page.size], at: filePage << Page.shift)
             let first = runs.count
-            guard
+            guard page.base.load(as: UInt64.self) == UInt64(filePage),
                 let sum = CheckpointChunk.head(
-                    value, object: object, index: chunk.index, filePage: filePage, sum: chunk.sum, runs: &runs)
+                    page.base + LMDBFile.headerSize, object: object, index: chunk.index, filePage: filePage, sum: chunk.sum,
+                    runs: &runs)
             else { return nil }
             unread[Int(chunk.index)] = UnreadChunk(filePage: filePage, sum: sum, runs: first..<runs.count)
         }
@@ -151,7 +156,7 @@ extension PageStore {
             if let base, base.segment == 0 { for chunk in base.row.chunks { known[Int(chunk.index)] = chunk.sum } }
             // A chunk that nothing has touched is still unread. Of another object's checkpoint there is nothing to keep.
             var all = storage
-            if base?.segment != 0 { all.readAll() }
+            if base?.segment != 0 { all.readAll() } else { all.readChanged() }
             let sums = known.filter { all.unread[$0.key] != nil }
             var changed = Set(known.keys).subtracting(sums.keys)
             for index in 0..<all.slots.chunkCount where all.slots.chunk(index) != nil { changed.insert(index) }
@@ -227,9 +232,10 @@ extension State {
 }
 
 extension PageStore {
-    /// Keeps the checkpoints true, in the transaction that puts a merged layer, or a gap, in the place of others.
+    /// Keeps the checkpoints true, in the transaction that puts rows, the first of them a merged layer's or a gap, in the
+    /// place of others.
     func correctCheckpoints(
-        _ object: ObjectID, without old: [(version: Version, row: VersionRow)], with new: (version: Version, row: VersionRow),
+        _ object: ObjectID, without old: [(version: Version, row: VersionRow)], with new: [(version: Version, row: VersionRow)],
         _ moves: [Relocation], _ t: LMDB.Transaction
     ) throws(StoreError) -> CorrectedCheckpoints {
         var concerned: [(object: ObjectID, row: CheckpointRow?)] = []
@@ -247,7 +253,7 @@ extension PageStore {
         for (id, row) in concerned {
             if var row, try correct(&row, of: id, object, without: old, with: new, moves, t) {
                 try t.put(.checkpoints, CheckpointRow.key(id), row: row)
-                if id == object { result.holdsLayer = new.version <= row.through }
+                if id == object { result.holdsLayer = new[0].version <= row.through }
             } else {
                 try t.delete(.checkpoints, CheckpointRow.key(id))
                 result.dropped.append(id)
@@ -259,16 +265,17 @@ extension PageStore {
     /// False where the checkpoint of `id` is not to be corrected: it is damaged, or too much of it has changed.
     private func correct(
         _ row: inout CheckpointRow, of id: ObjectID, _ object: ObjectID, without old: [(version: Version, row: VersionRow)],
-        with new: (version: Version, row: VersionRow), _ moves: [Relocation], _ t: LMDB.Transaction
+        with new: [(version: Version, row: VersionRow)], _ moves: [Relocation], _ t: LMDB.Transaction
     ) throws(StoreError) -> Bool {
         if id == object {
             func key(_ version: Version) -> Key { Key(object.rawValue, version.rawValue) }
             for (version, old) in old where version <= row.through {
                 row.chain.remove(key: key(version), value: old.encoded(key: key(version)))
             }
-            if new.version <= row.through {
-                row.chain.add(key: key(new.version), value: new.row.encoded(key: key(new.version)))
-            } else if row.sources.count == 1 {
+            for (version, new) in new where version <= row.through {
+                row.chain.add(key: key(version), value: new.encoded(key: key(version)))
+            }
+            if new[0].version > row.through, row.sources.count == 1 {
                 // The layer is put over the checkpoint, whatever that says of its pages.
                 return true
             }
@@ -283,9 +290,9 @@ extension PageStore {
             guard let moves = changes[Int(chunk.index)] else { continue }
             var runs: [CheckpointRun] = []
             guard let value = try t.get(.checkpoints, CheckpointRow.key(id, chunk: chunk.index)),
-                value.count == CheckpointChunk.valueSize,
+                value.count == CheckpointChunk.valueSize, let head = value.baseAddress,
                 let sum = CheckpointChunk.head(
-                    value, object: id, index: chunk.index, filePage: try t.filePage(of: value), sum: chunk.sum, runs: &runs)
+                    head, object: id, index: chunk.index, filePage: try t.filePage(of: value), sum: chunk.sum, runs: &runs)
             else { return false }
             UnsafeMutableRawPointer(slots).copyMemory(
                 from: value.baseAddress! + CheckpointChunk.headSize, byteCount: CheckpointChunk.slotBytes)

@@ -16,7 +16,11 @@ extension PageStore {
     /// Throws `.noStore`, `.locked` (naming the writer's process), `.newerFormat`, `.damaged`, `.mismatchedFiles`.
     /// Recovery needs no space on the disk and may itself be cut off and done again. A writer that says it is one `briefly`
     /// is waited for by the next, ten seconds at most; any other is not.
-    public static func open(_ folder: String, access: Access = .write, briefly: Bool = false) throws(StoreError) -> PageStore {
+    ///
+    /// `whenLocked` is called, where the access is `.write`, as soon as no other process can be the writer.
+    public static func open(
+        _ folder: String, access: Access = .write, briefly: Bool = false, whenLocked: () -> Void = {}
+    ) throws(StoreError) -> PageStore {
         for name in [StoreFile.journal, StoreFile.pages] where !Folder.exists(folder + "/" + name) {
             if name == StoreFile.journal || !Folder.exists(folder + "/" + StoreFile.journal) {
                 throw StoreError(.noStore, "there is no store here", advice: "`varve init` makes one", path: folder)
@@ -33,6 +37,7 @@ extension PageStore {
                     advice: "`varve leases \(folder)` shows who uses the store: open it for reading, or wait until its writer is done",
                     path: folder)
             }
+            whenLocked()
         }
         let pages = try File(folder + "/" + StoreFile.pages, O_RDONLY)
         // While a writer commits, pages change under a check; it made one when it opened the store.
@@ -89,12 +94,21 @@ extension PageStore {
 
     private func recover(from meta: StoreMeta) throws(StoreError) {
         let mark = meta.mark
-        let scan = try JournalScan(journal, from: mark, longestRecord: meta.longestRecord)
-        if let damage = scan.damage { throw damage }
+        // A writer that died in a commit of LMDB may have left pages in the page cache only: beside the scan.
+        let lmdb = lmdb
+        let syncing = SideTask { () -> StoreError? in
+            do throws(StoreError) { try lmdb.sync() } catch { return error }
+            return nil
+        }
+        let scan: JournalScan
+        do throws(StoreError) { scan = try JournalScan(journal, from: mark, longestRecord: meta.longestRecord) } catch {
+            _ = syncing.wait()
+            throw error
+        }
+        let syncFailure = syncing.wait()
+        if let failure = scan.damage ?? syncFailure { throw failure }
         recovery.wasClean = false
         recovery.records = scan.records.count
-        // A writer that died in a commit of LMDB may have left pages in the page cache only.
-        try lmdb.sync()
         Failpoint.pass("recovery.synced")
         try rewrite(scan)
         Failpoint.pass("recovery.rewritten")

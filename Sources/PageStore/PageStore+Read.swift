@@ -123,6 +123,10 @@ public final class ObjectView: @unchecked Sendable {
         // One copy of each table's slots a block, so that neither lock is held while the other is taken.
         var page = 0
         while page < count {
+            if let mine = table.withLock({ $0.emptyChunkEnd(page) }), let theirs = other.table.withLock({ $0.emptyChunkEnd(page) }) {
+                page = min(mine, theirs)
+                continue
+            }
             let end = min(page + 512, count)
             let mine = table.withLock { storage in (page..<end).map { storage[$0] } }
             let theirs = other.table.withLock { storage in (page..<end).map { storage[$0] } }

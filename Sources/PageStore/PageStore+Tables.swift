@@ -172,7 +172,7 @@ extension PageStore {
         storage.size = layer.size
         if layer.floorPage != .max { storage.clear(from: Int(layer.floorPage)) }
         for (entry, place) in zip(layer.entries, layer.places) {
-            storage[Int(entry.page)] = PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum)
+            storage.lay(PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum), over: Int(entry.page))
         }
     }
 
@@ -227,9 +227,9 @@ extension PageStore {
                 var page = firstPage
                 for entry in header.entries {
                     if entry.isZero {
-                        storage[Int(entry.page)] = .zeros
+                        storage.lay(.zeros, over: Int(entry.page))
                     } else {
-                        storage[Int(entry.page)] = PageTable.Slot(place: .file(page), checksum: entry.checksum)
+                        storage.lay(PageTable.Slot(place: .file(page), checksum: entry.checksum), over: Int(entry.page))
                         page += 1
                     }
                 }

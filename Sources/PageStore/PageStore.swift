@@ -35,6 +35,9 @@ public final class PageStore: @unchecked Sendable {
     let usesCheckpoints: Bool
     /// Changed by tests, before anything else is done with the store.
     package var checkpointPolicy = CheckpointPolicy()
+    package var mergePolicy = MergePolicy()
+    /// What was last found of each group of layers, by their records' numbers; used under `merging`.
+    let surveyed = Mutex<[[UInt64]: [LayerUse]]>([:])
     let spareRequests = Mutex<[CommitRequest]>([])
     /// Called on the settling thread once layers and map changes are in the page store.
     let onSettled: Mutex<(@Sendable () -> Void)?> = Mutex(nil)

@@ -56,6 +56,8 @@ final class PageTable: @unchecked Sendable {
         var size: UInt64 = 0
         /// Chunks that a checkpoint holds and nobody has asked for; where a chunk is here, `slots` has none.
         private(set) var unread: [Int: UnreadChunk] = [:]
+        /// What lies over these chunks.
+        private var changes = UnreadChanges()
         /// Where they are read from.
         private var source: CheckpointSource?
 
@@ -87,14 +89,28 @@ final class PageTable: @unchecked Sendable {
             return slots[page]
         }
 
+        /// Sets a page's slot while a table is built: a chunk that is yet unread stays so. Once somebody shares the table,
+        /// what changes in it is read first, so that whoever rebuilds a chunk from headers finds no newer layer there.
+        mutating func lay(_ slot: Slot, over page: Int) {
+            let index = page >> slots.chunkShift
+            guard !unread.isEmpty, let chunk = unread.index(forKey: index) else {
+                slots[page] = slot
+                return
+            }
+            unread.values[chunk].changes = changes.add(page, slot, before: unread.values[chunk].changes)
+            unread.values[chunk].changeCount += 1
+        }
+
         /// Reads a chunk that is yet unread. What the checkpoint no longer holds, all that is unread is built from headers.
         private mutating func read(_ index: Int) {
             guard let chunk = unread.removeValue(forKey: index), let source else { return }
+            defer { if unread.isEmpty { changes.removeAll() } }
             let target = slots.make(index, initialized: false)
-            if source.read(chunk, into: target) { return }
+            if source.read(chunk, into: target) { return changes.apply(from: chunk.changes, to: target) }
             target.initialize(repeating: .zeros, count: slots.chunkPages)
             var rebuilt = source.rebuild()
-            for index in [index] + unread.keys {
+            unread[index] = chunk
+            for (index, chunk) in unread {
                 let target = slots.chunk(index) ?? slots.make(index)
                 if rebuilt == nil {
                     target.update(repeating: .lost, count: slots.chunkPages)
@@ -104,6 +120,7 @@ final class PageTable: @unchecked Sendable {
                 } else {
                     target.update(repeating: .zeros, count: slots.chunkPages)
                 }
+                changes.apply(from: chunk.changes, to: target)
             }
             unread = [:]
             rebuilt?.deallocate()
@@ -115,16 +132,24 @@ final class PageTable: @unchecked Sendable {
             source = nil
         }
 
+        /// Reads what something lies over: then what is unread is what the checkpoint holds.
+        mutating func readChanged() {
+            for (index, chunk) in unread where chunk.changes != UnreadChanges.none { read(index) }
+        }
+
         /// Whether a chunk that is unread can be read.
         func isIntact(_ index: Int) -> Bool {
             guard let chunk = unread[index], let source else { return false }
             return source.canRead(chunk)
         }
 
-        /// The runs of a chunk that is unread: long ones and those at its borders; nil for any other.
+        /// The runs of a chunk that is unread, ascending: long ones and those at its borders, as far as they are of pages
+        /// over which nothing lies. nil for any other chunk, and where so much lies over it that long runs may be there.
         func unreadRuns(_ index: Int) -> ArraySlice<CheckpointRun>? {
-            guard let chunk = unread[index], let source else { return nil }
-            return source.runs[chunk.runs]
+            guard let chunk = unread[index], let source, chunk.changeCount < slots.chunkPages / 8 else { return nil }
+            let runs = source.runs[chunk.runs]
+            guard chunk.changes != UnreadChanges.none, !runs.isEmpty else { return runs }
+            return changes.cut(runs, from: chunk.changes)[...]
         }
 
         /// Forgets every page from `floor` on.

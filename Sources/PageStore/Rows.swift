@@ -127,7 +127,8 @@ struct VersionRow: Row, Equatable {
     static let what = "a version row"
     /// 0: a gap, the layers of `first` up to the row's own version are gone with all states that had them.
     var record: UInt64
-    /// The oldest version folded into this layer: the versions from it up to, not including, the row's own are gone.
+    /// The states from this version up to, not including, the row's own are gone: their layers are folded into this one,
+    /// or lack what this one has again.
     var first: Version
     var size: UInt64
     var floorPage: UInt32

@@ -29,7 +29,7 @@ extension PageStore {
     private static let pause = 0.5
 
     /// Somebody waits for room, or the journal still holds much.
-    private var hasMuchToSettle: Bool { state.withLock { $0.wantsSettling || isMuchToSettle($0) } }
+    var hasMuchToSettle: Bool { state.withLock { $0.wantsSettling || isMuchToSettle($0) } }
 
     /// More than a quarter of the ring: then the settler is woken, and goes on.
     func isMuchToSettle(_ state: State) -> Bool { Int(state.head - state.tail) > ringBytes / 4 }
@@ -45,19 +45,24 @@ extension PageStore {
             state.withLock { $0.wantsSettling = false }
             do throws(StoreError) {
                 // Not until nothing is left: chasing a committer would settle a few commits a transaction.
-                repeat {} while try settleOnce() && hasMuchToSettle
+                while try settleOnce() && hasMuchToSettle { tidy() }
             } catch {
                 state.withLock { $0.settleFailure = error }
                 state.wake()
                 // A commit that waits for room is told; the next try comes with the next wish.
                 continue
             }
-            // What could not be merged stays as it is; `verify` names damage that it met.
-            try? mergeWhereWorthwhile()
-            try? checkpointWhereWorthwhile()
+            tidy()
         }
         state.withLock { $0.settlerEnded = true }
         state.wake()
+    }
+
+    /// Merges and checkpoints where it is time to: also beside a committer that never rests, which would fill the disk else.
+    private func tidy() {
+        // What could not be merged stays as it is; `verify` names damage that it met.
+        try? mergeWhereWorthwhile()
+        try? checkpointWhereWorthwhile()
     }
 }
 

@@ -38,12 +38,12 @@ private enum Headings {
         name: "Objects",
         subcommands: [
             CreateCommand.self, ResizeCommand.self, RenameCommand.self, RemoveCommand.self, ImportCommand.self,
-            ExportCommand.self, ReadCommand.self, WriteCommand.self, CloneCommand.self,
+            ExportCommand.self, ReadCommand.self, WriteCommand.self, CloneCommand.self, HeapCommand.self,
         ])
     static let history = CommandGroup(
         name: "History",
         subcommands: [
-            LogCommand.self, SnapshotCommand.self, DiffCommand.self, RollbackCommand.self, RetainCommand.self,
+            LogCommand.self, SnapshotCommand.self, DiffCommand.self, HeatmapCommand.self, RollbackCommand.self, RetainCommand.self,
         ])
     static let upkeep = CommandGroup(
         name: "Upkeep",

@@ -23,10 +23,10 @@ final class Attachments: Sendable {
     var descriptors: [Int32] { state.withLock { $0.all.map(\.descriptor) } }
 
     /// Takes a connection and answers it until it ends; a copy of `descriptor` is made.
-    func add(_ descriptor: Int32, store: Store, mayWrite: Bool) throws(StoreError) {
+    func add(_ descriptor: Int32, store: Store, mayWrite: Bool, _ inherited: InheritedTask? = nil) throws(StoreError) {
         let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard own >= 0 else { throw HostFiles.error("keep the connection", store.path, errno) }
-        let attachment = Attachment(descriptor: own, store: store, mayWrite: mayWrite, all: self)
+        let attachment = Attachment(descriptor: own, store: store, mayWrite: mayWrite, all: self, inherited)
         let isTaken = state.withLock { state in
             guard !state.isClosed, state.all.count < Self.limit else { return false }
             state.all.append(attachment)
@@ -77,17 +77,27 @@ final class Attachment: @unchecked Sendable {
     private let phase = Mutex(Phase.running)
     private var lastPort: UInt64 = 0
     private var thread = pthread_t()
+    /// What waits for a program that was started.
+    private let inherited: InheritedTask?
 
     /// The most ports that a process may have.
     private static let portLimit = 4096
     /// Seconds that a client has for the whole of a request, once its first byte is there.
     private static let patience = 5
 
-    init(descriptor: Int32, store: Store, mayWrite: Bool, all: Attachments) {
+    /// The most regions in an answer: a line has 64 KiB.
+    private static let regionLimit = 100
+
+    init(descriptor: Int32, store: Store, mayWrite: Bool, all: Attachments, _ inherited: InheritedTask?) {
         self.descriptor = descriptor
         self.store = store
         self.mayWrite = mayWrite
         self.all = all
+        self.inherited = inherited
+        if let inherited {
+            ports.withLock { $0 = inherited.ports }
+            lastPort = UInt64(inherited.ports.count)
+        }
     }
 
     var portCount: Int { ports.withLock { $0.count } }
@@ -146,6 +156,20 @@ final class Attachment: @unchecked Sendable {
             case .createSnapshot:
                 try requireWriting("a snapshot")
                 response.version = try store.commit(message: request.message ?? "", snapshot: request.name ?? "").rawValue
+            case .inherit:
+                guard let inherited else { return false }
+                response.path = HostFiles.absolute(store.path)
+                response.windowBase = inherited.windowBase
+                response.windowSize = inherited.windowSize
+                response.regions = Array(inherited.regions.dropFirst(max(0, request.first ?? 0)).prefix(Self.regionLimit))
+                response.regionCount = inherited.regions.count
+            case .file:
+                guard let file = inherited?.take(request.file ?? -1) else { return false }
+                defer { close(file.descriptor) }
+                response.pages = file.pageCount
+                response.writes = file.isWritable
+                try stream.send(response, descriptor: file.descriptor)
+                return true
             }
         } catch { response = AttachmentResponse(error) }
         try stream.send(response)

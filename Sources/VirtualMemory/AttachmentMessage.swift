@@ -9,6 +9,10 @@ struct AttachmentRequest: Codable, Sendable {
         /// Gives `port` back. It has no answer.
         case release
         case commit, createSnapshot
+        /// Of a program that was started with a task: the regions from number `first` on, as many as an answer holds.
+        case inherit
+        /// Of such a program: the memory file of number `file`. The answer brings a descriptor.
+        case file
     }
 
     var kind: Kind
@@ -17,6 +21,8 @@ struct AttachmentRequest: Codable, Sendable {
     var port: UInt64?
     var message: String?
     var isDeferred: Bool?
+    var first: Int?
+    var file: Int?
 
     init(_ kind: Kind) { self.kind = kind }
 }
@@ -31,6 +37,14 @@ struct AttachmentResponse: Codable, Sendable {
     var size: UInt64?
     /// Pages of the memory file that came with the answer.
     var pages: Int?
+    /// Whether that can be written.
+    var writes: Bool?
+    /// The store's folder, the window, the regions and how many there are in all.
+    var path: String?
+    var windowBase: UInt64?
+    var windowSize: UInt64?
+    var regions: [InheritedRegion]?
+    var regionCount: Int?
 
     init() {}
 

@@ -108,7 +108,7 @@ extension Store {
     func pager(of id: ObjectID) throws(StoreError) -> (view: ObjectView, pager: StorePager) {
         let begun = seconds()
         let view = try pages.head(of: id)
-        openingParts.withLock { $0[.pageTables, default: 0] += seconds() - begun }
+        openingParts.withLock { $0.pageTables += seconds() - begun }
         if checksOnMap { try checkAll(view) }
         return (view, StorePager(view: view, size: view.size, fileDescriptor: view.fileDescriptor))
     }

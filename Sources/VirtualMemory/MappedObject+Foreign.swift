@@ -8,6 +8,13 @@ extension MappedObject {
     /// Whether another process can store to the object's memory, or could since it was last compared.
     var hasForeignWriters: Bool { isGivenOut || !children.isEmpty || isSharedForEver }
 
+    /// Whether another process has the memory at this moment.
+    var isLent: Bool {
+        if isSharedForEver || children.contains(where: \.lasts) { return true }
+        guard isGivenOut, case .shared(let shared) = home else { return false }
+        return shared.isHeldForWriting
+    }
+
     /// Makes the pages pending that another process has changed: exactly those that differ from the last commit.
     ///
     /// Reads and compares every page that is in memory. A page that is stored to meanwhile is found now or the next time.

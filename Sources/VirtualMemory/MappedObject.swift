@@ -34,6 +34,8 @@ final class MappedObject {
     var needsView = false
     /// What a copy that no commit has made yet was made of.
     let base: CopyBase?
+    /// Of a copy that vm_copy showed in the place of other memory, until a commit makes it.
+    var replaced: [Replaced] = []
     /// Memory entries, and ports of other processes, that need the object.
     var handles = 0
     /// Another process was given a writable descriptor, and may have stored since the last `gather`.

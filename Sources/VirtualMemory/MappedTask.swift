@@ -34,7 +34,7 @@ public final class MappedTask: Sendable {
                         address: entry.start &+ UInt64(bitPattern: shift),
                         pages: PageRange(start: Int(entry.offset >> UInt64(Page.shift)), count: Int(entry.end - entry.start) >> Page.shift),
                         provider: StorePager(view: view, size: view.size, fileDescriptor: view.fileDescriptor), writable: false,
-                        demandFill: store.demandFill)
+                        demandFill: store.demandFill, minimumRun: store.leastMappedRun)
                     // What was mapped from a view that is no longer current may not be pinned: then once more.
                     guard view.isCurrent || !store.isWriter else {
                         mapping.unmap()

@@ -25,6 +25,8 @@ extension Store {
         /// What the last commits gave to managers, until somebody waits for it.
         var returns: [(pager: ManagedPager, pending: PendingReturn)] = []
         var isClosed = false
+        /// The fewest pages that vm_copy copies when they are touched: fewer are moved faster than an object is made for them.
+        var leastLazyCopy = 256
         /// Where nameless memory lives; made when it is first needed.
         private var arena: MemoryArena?
         /// Objects that saved tasks show which nobody has attached; nil where that is to be found out.
@@ -131,7 +133,7 @@ extension Store.Memory {
         }
     }
 
-    private mutating func isShownBySavedTask(_ id: ObjectID, _ store: Store) throws(StoreError) -> Bool {
+    mutating func isShownBySavedTask(_ id: ObjectID, _ store: Store) throws(StoreError) -> Bool {
         if let shownBySavedTasks { return shownBySavedTasks.contains(id) }
         let shown = try store.objectsOfSavedTasks(except: Set(tasks.keys).union(terminated.keys))
         shownBySavedTasks = shown

@@ -68,8 +68,8 @@ extension VMTask {
     ///   - permission: What mappings of the entry may ever allow.
     ///   - kind: The memory itself, a copy of it, or new zeros; without meaning for a parent's range.
     /// - Throws: INVALID_ADDRESS at a hole; PROTECTION_FAILURE where `permission` exceeds the maximum of a region in the
-    ///   range, or the parent's; INVALID_ARGUMENT, for a range beyond the parent's size too; RESOURCE_SHORTAGE where an
-    ///   object of exclusive residency would be shared; TERMINATED.
+    ///   range, or the parent's; INVALID_ARGUMENT, for a range beyond the parent's size too; RESOURCE_SHORTAGE where the
+    ///   host lacks memory or mappings; TERMINATED.
     public func makeMemoryEntry(
         address: UInt64, size: UInt64, permission: Protection, kind: MemoryEntry.Kind = .share, parent: MemoryEntry? = nil
     ) throws(VMError) -> MemoryEntry {
@@ -128,8 +128,8 @@ extension VMTask {
                 let copy = try memory.copy(of: id, pages, store)
                 made.append(copy)
                 object = copy.id
-            } else if let known = memory.mapped[id], case .exclusive = known.home {
-                throw VMError(.resourceShortage, "object \(id) has exclusive residency: its memory can't be shared")
+            } else if memory.mapped[id] != nil {
+                _ = try memory.shareable(id, store)
             }
             pieces.append(MemoryEntry.Piece(object: object, offset: entry.backing.offset, length: entry.length))
         }

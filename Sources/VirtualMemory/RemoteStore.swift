@@ -86,6 +86,22 @@ public final class RemoteStore: @unchecked Sendable {
         }
     }
 
+    /// Takes the connection that this process was started with, and asks for what it inherits; closes it where this throws.
+    static func inherited(over socket: Int32, patience: Duration) throws(StoreError) -> (store: RemoteStore, first: AttachmentResponse) {
+        do throws(StoreError) {
+            let stream = MessageStream(socket: socket)
+            try stream.send(AttachmentRequest(.inherit))
+            guard let answer = try stream.receive(AttachmentResponse.self, until: .now + patience)?.message else {
+                throw StoreError(.io, "The process that started this one has ended, or closed its store", advice: "Start it again")
+            }
+            if let failure = answer.error { throw StoreError(failure) }
+            return (RemoteStore(path: answer.path ?? "", patience: patience, stream: stream), answer)
+        } catch {
+            Glibc.close(socket)
+            throw error
+        }
+    }
+
     /// Whether the serving process has not been seen to be gone.
     public var isConnected: Bool {
         lock._unsafeLock()
@@ -175,7 +191,7 @@ public final class RemoteStore: @unchecked Sendable {
         return Version(version)
     }
 
-    private func ask(_ request: AttachmentRequest) throws(StoreError) -> (answer: AttachmentResponse, descriptor: Int32?) {
+    func ask(_ request: AttachmentRequest) throws(StoreError) -> (answer: AttachmentResponse, descriptor: Int32?) {
         guard generation == ForkedChild.generation else { throw ForkedChild.refusal }
         lock._unsafeLock()
         defer { lock._unsafeUnlock() }
@@ -199,7 +215,7 @@ public final class RemoteStore: @unchecked Sendable {
         }
         // An answer that comes late would be taken for the next one.
         end()
-        let code: StoreError.Code = request.kind == .object ? .io : .unknownOutcome
+        let code: StoreError.Code = [.commit, .createSnapshot].contains(request.kind) ? .unknownOutcome : .io
         throw gone(failure?.errno == ETIMEDOUT ? "did not answer within \(patience)" : "ended before it answered", failure, code)
     }
 

@@ -23,7 +23,8 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
         }
     }
 
-    let store: RemoteStore
+    /// The store that it is attached to.
+    public let store: RemoteStore
     private let window: AddressWindow
     private let generation = ForkedChild.generation
     private let lock = Mutex(())
@@ -34,9 +35,9 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
     private var lastSource: UInt64 = 0
     private var isTerminated = false
 
-    init(store: RemoteStore, windowSize: UInt64) throws(StoreError) {
+    init(store: RemoteStore, windowBase: UInt64? = nil, windowSize: UInt64) throws(StoreError) {
         self.store = store
-        window = try AddressWindow(base: nil, byteCount: Int(clamping: windowSize))
+        window = try AddressWindow(base: windowBase, byteCount: Int(clamping: windowSize))
         map = AddressMap(bounds: window.base..<window.base + UInt64(window.byteCount))
         try ForkHooks.add(self)
     }
@@ -225,6 +226,43 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
             return made
         }
         return (.own(own), wanted.count > 0 ? first : max(first, 1))
+    }
+
+    // MARK: Inheriting
+
+    /// Maps what this process was started with.
+    func receive(_ regions: [InheritedRegion], _ file: (Int) throws(StoreError) -> ForeignMemory) throws(StoreError) {
+        lock._unsafeLock()
+        defer { lock._unsafeUnlock() }
+        var objects: [UInt64: RemoteObject] = [:]
+        for region in regions {
+            var entry = MapEntry(
+                start: region.start, end: region.end, current: Protection(rawValue: region.current),
+                maximum: Protection(rawValue: region.maximum), inheritance: Inheritance(rawValue: region.inheritance) ?? .none,
+                copied: region.isCopied)
+            var source: Source?
+            if let number = region.file, region.page >= 0 {
+                let whole = try file(number)
+                let part = try ForeignMemory(PageRange(start: region.first, count: region.count), of: whole)
+                if let port = region.port, let id = region.object {
+                    let object = objects[port] ?? RemoteObject(
+                        store: store, port: port, id: ObjectID(id), name: "", size: region.size,
+                        rights: whole.isWritable ? .all : [.read, .execute], memory: part)
+                    objects[port] = object
+                    source = Source.object(object)
+                } else {
+                    source = Source.own(part)
+                }
+                lastSource += 1
+                entry.backing = Backing.object(ObjectID(lastSource), offset: UInt64(region.page) << UInt64(Page.shift))
+            }
+            do throws(VMError) { try map.insert(entry) } catch {
+                throw StoreError(.io, "The process that started this one sent a region that can't be: \(error.message)")
+            }
+            guard let source, let id = entry.backing.object else { continue }
+            try source.memory.map(entry.pages, at: entry.start, entry.current)
+            sources[id] = source
+        }
     }
 
     // MARK: fork

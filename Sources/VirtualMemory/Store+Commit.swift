@@ -54,7 +54,7 @@ extension Store {
         try requireWriter("a commit")
         try checkOpen(memory)
         memory.releaseHandles(self)
-        memory.lent.removeAll { !$0.isSharedForEver && !$0.children.contains(where: \.lasts) }
+        memory.lent.removeAll { !$0.isLent }
         // Whatever fails from here on, the changed pages stay in their objects' `pending`.
         var undeclared: StoreError?
         for object in memory.mapped.values where object.isWritable {
@@ -136,7 +136,10 @@ extension Store {
     private func committed(_ memory: inout Memory) {
         memory.carried = [:]
         for task in memory.tasks.values { task.commitMap() }
-        for id in memory.created { memory.mapped[id]?.needsView = true }
+        for id in memory.created {
+            memory.mapped[id]?.needsView = true
+            memory.mapped[id]?.replaced = []
+        }
         memory.created = []
         memory.deleted = []
         memory.terminated = [:]

@@ -14,8 +14,18 @@ extension Store {
         case pageTables
     }
 
-    /// Seconds that each part took since the store was opened.
-    public var openingTimes: [OpeningPart: Double] { openingParts.withLock { $0 } }
+    /// Seconds that each part took since the store was opened. The first two are done beside each other.
+    public var openingTimes: [OpeningPart: Double] {
+        let times = openingParts.withLock { $0 }
+        return [.pageStore: times.pageStore, .catalog: times.catalog, .pageTables: times.pageTables]
+    }
+
+    /// Seconds by part.
+    struct OpeningTimes {
+        var pageStore = 0.0
+        var catalog = 0.0
+        var pageTables = 0.0
+    }
 
     /// What a process wants of a store.
     public enum Access: Sendable {
@@ -70,12 +80,25 @@ extension Store {
     }
 
     private static func openForWriting(_ path: String, _ options: OpenOptions) throws(StoreError) -> Store {
+        // Once the writer's lock is held, beside the page store.
         let begun = seconds()
-        let pages = try PageStore.open(path, access: .write, briefly: options.isBrief)
-        let pagesOpen = seconds()
+        var opening: CatalogOpening?
+        let pages: PageStore
         do throws(StoreError) {
-            let catalog = try openCatalog(of: pages, readOnly: false)
-            let catalogOpen = seconds()
+            pages = try PageStore.open(path, access: .write, briefly: options.isBrief) { opening = beginOpeningCatalog(in: path) }
+        } catch {
+            if case .success(let catalog)? = opening?.wait().found { catalog.close() }
+            throw error
+        }
+        let pagesOpen = seconds()
+        // Found out once a process: with the catalog.
+        _ = HostCapabilities.current
+        let (found, catalogTook) = opening?.wait() ?? (.failure(missingCatalog(in: path)), 0)
+        do throws(StoreError) {
+            let catalog: Catalog
+            do throws(StoreError) { catalog = try pairCatalog(try found.get(), with: pages) } catch {
+                throw error.code == .noStore ? missingCatalog(in: path) : error
+            }
             let store = Store(path: path, pages: pages, catalog: catalog, client: nil, options: options)
             let feeder = store.feeder
             pages.afterSettling { feeder.settled() }
@@ -83,8 +106,8 @@ extension Store {
             store.server.withLock { $0 = server }
             try ForkHooks.add(store)
             store.openingParts.withLock {
-                $0[.pageStore] = pagesOpen - begun
-                $0[.catalog] = catalogOpen - pagesOpen
+                $0.pageStore = pagesOpen - begun
+                $0.catalog = catalogTook
             }
             return store
         } catch {
@@ -94,21 +117,33 @@ extension Store {
         }
     }
 
-    /// The catalog beside `pages`. Task maps that left the outbox are in it alone: a missing one is damage, and never made
-    /// again without being asked.
-    private static func openCatalog(of pages: PageStore, readOnly: Bool) throws(StoreError) -> Catalog {
-        let file = pages.folder + "/" + StoreFile.catalog
-        let catalog: Catalog
-        do throws(StoreError) {
-            catalog = try Catalog(path: file, storeID: pages.uuid.bytes, readOnly: readOnly)
-        } catch {
-            guard error.code == .noStore else { throw error }
-            throw StoreError(
-                .damaged, "the store's \(StoreFile.catalog) is missing",
-                advice: "Put it back from a backup, or run `varve repair`", path: file)
+    /// What comes of opening a catalog, and the seconds that it took.
+    private typealias CatalogOpening = SideTask<(found: Result<UnpairedCatalog, StoreError>, seconds: Double)>
+
+    private static func beginOpeningCatalog(in folder: String) -> CatalogOpening {
+        SideTask {
+            let begun = seconds()
+            let found: Result<UnpairedCatalog, StoreError>
+            do throws(StoreError) {
+                found = .success(try UnpairedCatalog(path: folder + "/" + StoreFile.catalog))
+            } catch { found = .failure(error) }
+            return (found, seconds() - begun)
         }
+    }
+
+    /// Task maps that left the outbox are in the catalog alone: a missing one is damage, and never made again without being
+    /// asked.
+    private static func missingCatalog(in folder: String) -> StoreError {
+        StoreError(
+            .damaged, "the store's \(StoreFile.catalog) is missing",
+            advice: "Put it back from a backup, or run `varve repair`", path: folder + "/" + StoreFile.catalog)
+    }
+
+    /// The catalog of the writer's page store.
+    private static func pairCatalog(_ found: UnpairedCatalog, with pages: PageStore) throws(StoreError) -> Catalog {
+        let catalog = try found.paired(with: pages.uuid.bytes)
         let mark = try catalog.mark
-        guard readOnly || mark <= pages.lastVersion else {
+        guard mark <= pages.lastVersion else {
             catalog.close()
             throw StoreError(
                 .mismatchedFiles, "the catalog is at version \(mark), the page store only at \(pages.lastVersion)",
@@ -141,7 +176,12 @@ extension Store {
                 }
             }
             let pages = try PageStore.open(path, access: .read)
-            let catalog = try openCatalog(of: pages, readOnly: true)
+            let catalog: Catalog
+            do throws(StoreError) {
+                catalog = try Catalog.open(path: path + "/" + StoreFile.catalog, storeID: pages.uuid.bytes, readOnly: true)
+            } catch {
+                throw error.code == .noStore ? missingCatalog(in: path) : error
+            }
             let store = Store(path: path, pages: pages, catalog: catalog, client: client, options: options)
             try ForkHooks.add(store)
             return store

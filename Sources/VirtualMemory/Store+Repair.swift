@@ -39,7 +39,7 @@ extension Store {
             do throws(StoreError) {
                 if let why = try saveMaps(from: path, to: pages) { result.lost.append(why) }
                 try Catalog.create(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
-                let catalog = try Catalog(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
+                let catalog = try Catalog.open(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
                 defer { catalog.close() }
                 try pages.settle()
                 try CatalogFeeder(pages: pages, catalog: catalog).catchUp()

@@ -68,12 +68,6 @@ extension Store {
         do throws(StoreError) {
             for placement in task.map.placements {
                 guard try pages.object(placement.object)?.isLive == true else { continue }
-                if let mapped = memory.mapped[placement.object], case .exclusive = mapped.home {
-                    throw StoreError(
-                        .busy,
-                        "task '\(task.name)' maps object \(placement.object), which another attached task maps already",
-                        advice: "Deallocate that region first, or make the object with shared residency", path: path)
-                }
                 do throws(VMError) { try task.back(placement, &memory) } catch {
                     throw StoreError(
                         error.code == .resourceShortage ? .full : .io,

@@ -39,7 +39,7 @@ public final class Store: @unchecked Sendable {
     let checksOnMap: Bool
     let client: ControlClient?
     let server = Mutex<ControlServer?>(nil)
-    let openingParts = Mutex<[OpeningPart: Double]>([:])
+    let openingParts = Mutex(OpeningTimes())
     /// Objects of memory entries that are no more.
     let handlesToRelease = Mutex<[ObjectID]>([])
     private let mutex = Mutex(())
@@ -55,6 +55,10 @@ public final class Store: @unchecked Sendable {
         checksOnMap = options.checksOnMap
         feeder = CatalogFeeder(pages: pages, catalog: catalog)
     }
+
+    /// Shorter runs of the page store's file are filled when they are touched, which a fault or two do, or copied: a mapping of
+    /// its own costs several system calls for each.
+    var leastMappedRun: Int { demandFill ? 64 : 16 }
 
     /// Runs `body` under the store's lock.
     func withMemory<Result, Failure: Error>(_ body: (inout Memory) throws(Failure) -> Result) throws(Failure) -> Result {

@@ -42,9 +42,7 @@ extension VMTask {
 
     /// Puts the object's pages behind a placement, with what is changed in them and not yet committed.
     func back(_ placement: Placement, _ memory: inout Store.Memory) throws(VMError) {
-        if let object = memory.mapped[placement.object], case .shared = object.home {
-            return try show(placement, object)
-        }
+        if memory.mapped[placement.object] != nil { return try show(placement, try memory.shareable(placement.object, store)) }
         let info = try VMError.translating { () throws(StoreError) in try store.pages.object(placement.object) }
         guard info?.residency == .exclusive else {
             let object = try memory.resident(placement.object, store)
@@ -87,7 +85,8 @@ extension VMTask {
                 let mapping = try ExclusiveMapping(
                     address: placement.range.lowerBound,
                     pages: PageRange(start: Int(placement.offset >> UInt64(Page.shift)), count: placement.range.count >> Page.shift),
-                    provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill)
+                    provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill,
+                    minimumRun: store.leastMappedRun)
                 return MappedObject(id: placement.object, home: .exclusive(mapping), pager: pager, size: view.size)
             }
             if view.isCurrent { return object }
@@ -121,7 +120,7 @@ extension VMTask {
     /// show them again.
     func remove(_ range: Range<UInt64>, _ memory: inout Store.Memory) throws(VMError) {
         let pieces = map.pieces(in: range)
-        try refuseCuts(range, memory)
+        try shareCuts(range, &memory)
         var left: Set<ObjectID> = []
         do throws(VMError) {
             try VMError.translating { () throws(StoreError) in
@@ -150,7 +149,7 @@ extension VMTask {
     }
 
     /// Shows what a failed unmapping has taken away of an entry, as far as the host lets us.
-    private func showAgain(_ piece: MapEntry, _ memory: Store.Memory) {
+    func showAgain(_ piece: MapEntry, _ memory: Store.Memory) {
         guard let id = piece.backing.object, let object = memory.mapped[id], case .shared = object.home else { return }
         var next = piece.start
         var holes: [Range<UInt64>] = []
@@ -164,15 +163,13 @@ extension VMTask {
         try? apply(piece, object, isDefault: false)
     }
 
-    /// An exclusive object's only mapping goes as a whole.
-    private func refuseCuts(_ range: Range<UInt64>, _ memory: Store.Memory) throws(VMError) {
+    /// An exclusive mapping goes as a whole: one that is cut becomes shared memory.
+    private func shareCuts(_ range: Range<UInt64>, _ memory: inout Store.Memory) throws(VMError) {
         for edge in [range.lowerBound, range.upperBound] {
             guard let entry = map.lookup(edge), let id = entry.backing.object, let object = memory.mapped[id],
                 case .exclusive(let mapping) = object.home, mapping.address < edge
             else { continue }
-            throw VMError(
-                .notSupported,
-                "\(hexadecimal(range)) cuts the mapping of object \(id), whose residency is exclusive; deallocate the whole of it")
+            _ = try memory.shareable(id, store)
         }
     }
 
@@ -204,7 +201,8 @@ extension VMTask {
             for placement in committedMap.placements(in: range) {
                 let isServed = memory.mapped[placement.object]?.managed != nil
                 guard try isServed ? true : isLive(placement.object) else { continue }
-                if let object = memory.mapped[placement.object] {
+                if memory.mapped[placement.object] != nil {
+                    let object = try isShown(placement, memory) ? memory.mapped[placement.object]! : memory.shareable(placement.object, store)
                     if case .shared = object.home {
                         for piece in committedMap.pieces(in: placement.range.clamped(to: range), backedOtherwiseIn: map) {
                             // An abandoning that failed may have shown it already.
@@ -227,6 +225,12 @@ extension VMTask {
         // What stayed mapped is still pinned; what was mapped again is not.
         if wasWired { map.takeWiring(of: before) }
         changed = nil
+    }
+
+    /// Whether a placement is what an exclusive mapping shows.
+    private func isShown(_ placement: Placement, _ memory: Store.Memory) -> Bool {
+        guard let object = memory.mapped[placement.object], case .exclusive(let mapping) = object.home else { return false }
+        return mapping.range == placement.range && UInt64(mapping.pages.start) << UInt64(Page.shift) == placement.offset
     }
 
     private func isLive(_ id: ObjectID) throws(VMError) -> Bool {

@@ -47,51 +47,12 @@ extension VMTask {
         touch(address: address, size: UInt64(bytes.count))
     }
 
-    /// Copies bytes from one range of the task to another, as if all were read first (vm_copy).
-    ///
-    /// - Throws: As `read` for the source and, after that, as `write` for the destination.
-    public func copy(source: UInt64, size: UInt64, destination: UInt64) throws(VMError) {
-        try load(source, size, .read)
-        try load(destination, size, .write)
-        try store.withManagers { (memory) throws(VMError) in
-            try checkAttached(memory)
-            guard try checked(source, size, .read, &memory), try checked(destination, size, .write, &memory) else { return }
-            let overlaps = source < destination + size && destination < source + size
-            if showsTwice(source, destination, size) || overlaps && showsTwice(destination, destination, size) {
-                // The same memory at other addresses: a move does not see what overlaps.
-                let bytes = UnsafeMutableRawPointer.allocate(byteCount: Int(size), alignment: Page.size)
-                defer { bytes.deallocate() }
-                memcpy(bytes, pointer(source), Int(size))
-                store(bytes, at: destination, size)
-            } else if overlaps {
-                memmove(pointer(destination), pointer(source), Int(size))
-            } else {
-                store(pointer(source), at: destination, size)
-            }
-        }
-        touch(address: destination, size: size)
-    }
-
     /// Stores bytes of elsewhere in the order of addresses, region by region: where two of them show the same memory, the
     /// later bytes are what stays, and memcpy promises no order.
-    private func store(_ bytes: UnsafeRawPointer, at address: UInt64, _ size: UInt64) {
+    func store(_ bytes: UnsafeRawPointer, at address: UInt64, _ size: UInt64) {
         for piece in map.pieces(in: Page.trunc(address)..<(Page.round(address + size) ?? map.bounds.upperBound)) {
             let from = max(piece.start, address), to = min(piece.end, address + size)
             memcpy(pointer(from), bytes + Int(from - address), Int(to - from))
-        }
-    }
-
-    /// Whether two ranges that are mapped show an object's memory that both have, at other addresses.
-    private func showsTwice(_ source: UInt64, _ destination: UInt64, _ size: UInt64) -> Bool {
-        func shown(_ address: UInt64) -> [MapEntry] {
-            map.pieces(in: Page.trunc(address)..<(Page.round(address + size) ?? map.bounds.upperBound))
-        }
-        let to = shown(destination)
-        return shown(source).contains { piece in
-            to.contains { other in
-                piece.backing.object == other.backing.object && piece.start &- piece.backing.offset != other.start &- other.backing.offset
-                    && piece.backing.offset < other.backing.offset + other.length && other.backing.offset < piece.backing.offset + piece.length
-            }
         }
     }
 
@@ -104,7 +65,7 @@ extension VMTask {
 
     /// Whether there are bytes to move, after checking that the access is allowed to all of them; ends the call until the
     /// pages that managers must give are there.
-    private func checked(
+    func checked(
         _ address: UInt64, _ size: UInt64, _ access: Protection, _ memory: inout Store.Memory
     ) throws(VMError) -> Bool {
         guard let range = try AddressMap.outward(address: address, size: size) else { return false }
@@ -117,7 +78,7 @@ extension VMTask {
     }
 
     /// Checks, and brings the pages in, without the store's lock: filling may take a manager's time.
-    private func load(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) {
+    func load(_ address: UInt64, _ size: UInt64, _ access: Protection) throws(VMError) {
         try check(address, size, access)
         guard size > 0 else { return }
         let start = Page.trunc(address)

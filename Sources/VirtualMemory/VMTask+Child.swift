@@ -11,8 +11,8 @@ extension VMTask {
     /// into the parent's window lies n bytes into the child's. Regions keep their inheritance; nothing is wired.
     ///
     /// - Parameter inherits: False makes a child without memory.
-    /// - Throws: NAME_EXISTS, INVALID_ARGUMENT (no task name), RESOURCE_SHORTAGE (a region of exclusive residency is to be
-    ///   shared; memory or addresses are used up), MEMORY_ERROR, TERMINATED. No child is made then.
+    /// - Throws: NAME_EXISTS, INVALID_ARGUMENT (no task name), RESOURCE_SHORTAGE (memory or addresses
+    ///   are used up), MEMORY_ERROR, TERMINATED. No child is made then.
     public func createChild(named name: String, inherits: Bool = true) throws(VMError) -> VMTask {
         try store.withManagers { (memory) throws(VMError) in
             try checkAttached(memory)
@@ -45,13 +45,9 @@ extension VMTask {
         received.end = entry.end - parent.windowBase + windowBase
         received.wiredCount = 0
         // A region whose object is gone stays one without access.
-        guard let object = memory.mapped[id] else { return try reserve(received) }
+        guard memory.mapped[id] != nil else { return try reserve(received) }
         if entry.inheritance == .share {
-            if case .exclusive = object.home {
-                throw VMError(
-                    .resourceShortage, "\(hexadecimal(entry.range)) shows object \(id), whose exclusive residency can't be shared")
-            }
-            try insert(received, object, &memory)
+            try insert(received, try memory.shareable(id, store), &memory)
         } else {
             let copy = try memory.copy(of: id, entry.pages, store)
             try insert(

@@ -18,8 +18,7 @@ extension VMTask {
     ///   - copy: A private copy of the object as it is now, uncommitted bytes included. It ends where the object does.
     /// - Returns: The address.
     /// - Throws: INVALID_ARGUMENT, INVALID_ADDRESS, NO_SPACE, PROTECTION_FAILURE (beyond the port's rights),
-    ///   INVALID_OBJECT (a dead one), RESOURCE_SHORTAGE (the host lacks memory or mappings, or an object of exclusive
-    ///   residency is mapped already), MEMORY_ERROR (its pages could not be given), TERMINATED.
+    ///   INVALID_OBJECT (a dead one), RESOURCE_SHORTAGE (the host lacks memory or mappings), MEMORY_ERROR (its pages could not be given), TERMINATED.
     @discardableResult
     public func map(
         address: UInt64 = 0, size: UInt64, mask: UInt64 = 0, anywhere: Bool = true, object: (any MemoryPort)? = nil,
@@ -77,8 +76,9 @@ extension VMTask {
     /// Ends the mappings in a range (vm_deallocate): entries are clipped, holes are fine. What was changed in a named
     /// object is part of the next commit all the same; memory without a name ends with its last mapping.
     ///
-    /// - Throws: INVALID_ARGUMENT where the range wraps; NOT_SUPPORTED where it cuts the mapping of an object whose
-    ///   residency is exclusive; MEMORY_ERROR where the host could not say what was changed; TERMINATED.
+    /// A mapping of exclusive memory that is cut becomes shared memory.
+    ///
+    /// - Throws: INVALID_ARGUMENT where the range wraps; RESOURCE_SHORTAGE at a limit of the host; MEMORY_ERROR where the host could not say what was changed; TERMINATED.
     public func deallocate(address: UInt64, size: UInt64) throws(VMError) {
         try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)

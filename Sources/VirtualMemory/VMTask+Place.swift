@@ -76,17 +76,12 @@ extension VMTask {
             let entry = MapEntry(
                 start: range.lowerBound, end: range.upperBound, backing: .object(id, offset: source.offset),
                 current: attributes.current, maximum: attributes.maximum, inheritance: attributes.inheritance)
-            if try isExclusive(id, memory) {
-                if memory.mapped[id] != nil {
-                    throw VMError(
-                        .resourceShortage,
-                        "object \(id) has exclusive residency and is mapped already; deallocate that first, or make it with shared residency")
-                }
+            if memory.mapped[id] == nil, try isExclusive(id) {
                 try back(Placement(entry)!, &memory)
                 try map.insert(entry)
                 noteChange(entry.range)
             } else {
-                let object = try memory.resident(id, store)
+                let object = try memory.shareable(id, store)
                 // Where nothing fills on demand, mapping fills.
                 if !store.demandFill { try memory.require(entry.pages, of: object) }
                 try insert(entry, object, &memory)
@@ -94,12 +89,8 @@ extension VMTask {
         }
     }
 
-    private func isExclusive(_ id: ObjectID, _ memory: Store.Memory) throws(VMError) -> Bool {
-        if let known = memory.mapped[id] {
-            if case .exclusive = known.home { return true }
-            return false
-        }
-        return try VMError.translating { () throws(StoreError) in try store.pages.object(id)?.residency == .exclusive }
+    private func isExclusive(_ id: ObjectID) throws(VMError) -> Bool {
+        try VMError.translating { () throws(StoreError) in try store.pages.object(id)?.residency == .exclusive }
     }
 
     /// Private copies of stretches, as they are now.

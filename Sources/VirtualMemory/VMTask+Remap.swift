@@ -11,7 +11,7 @@ extension VMTask {
     ///   - sourceAddress: Where the range begins, rounded down to its page.
     /// - Returns: The address, and the most restrictive protections in the range; each region keeps its own.
     /// - Throws: INVALID_ARGUMENT, INVALID_TASK (the source is terminated, or another store's), INVALID_ADDRESS (a hole in
-    ///   the source), NO_SPACE, RESOURCE_SHORTAGE (sharing an object of exclusive residency), MEMORY_ERROR, TERMINATED.
+    ///   the source), NO_SPACE, RESOURCE_SHORTAGE (the host lacks memory or mappings), MEMORY_ERROR, TERMINATED.
     @discardableResult
     public func remap(
         address: UInt64 = 0, size: UInt64, mask: UInt64 = 0, anywhere: Bool = true, source: VMTask, sourceAddress: UInt64,

@@ -50,6 +50,10 @@ extension VMTask {
         try VMError.translating { () throws(StoreError) in
             for entry in map.pieces(in: range) {
                 guard let id = entry.backing.object, let object = memory.mapped[id], object.isWritable else { continue }
+                if !object.replaced.isEmpty {
+                    try object.restoreReplaced(entry.pages)
+                    continue
+                }
                 try store.attachView(object)
                 try object.gather()
                 let dropped = object.pending.map { $0.intersection(entry.pages) }.filter { !$0.isEmpty }
@@ -147,7 +151,7 @@ extension VMTask {
         }
     }
 
-    private func pin(_ entry: MapEntry, _ isPinned: Bool, _ memory: Store.Memory) throws(VMError) {
+    func pin(_ entry: MapEntry, _ isPinned: Bool, _ memory: Store.Memory) throws(VMError) {
         guard let id = entry.backing.object, let object = memory.mapped[id] else { return }
         let pages = entry.pages.intersection(object.livePages)
         guard !pages.isEmpty else { return }

@@ -18,6 +18,9 @@
     __attribute__((constructor)) static void register_##name(void) { add_test(#name, name); }   \
     static void name(void)
 
+/* What this program does where a test starts it with `--inherit`. */
+int inherit_and_look(int count, char **words);
+
 void add_test(const char *name, void (*run)(void));
 void check(int holds, const char *file, int line, const char *text);
 void check_code(int wanted, int found, const char *file, int line, const char *text);

@@ -47,6 +47,23 @@ struct CInterfaceTests {
         try compile([], ["-I\(root)/Sources/CVarve/include", "-pedantic"] + options + ["-c", source], to: folder.path + "/header.o")
     }
 
+    /// README.md's counter, word for word.
+    @Test func theReadmesCounter() throws {
+        let folder = TemporaryFolder("varve-c")
+        let library = try library(folder)
+        let source = folder.path + "/counter.c"
+        try #require(try readmeBlock("c", with: "varve_heap_open")).write(toFile: source, atomically: true, encoding: .utf8)
+        try compile(
+            [source], ["-I\(root)/Sources/CVarve/include", "-L\(library)", "-lvarve", "-Wl,-rpath,\(library)"],
+            to: folder.path + "/counter")
+        for _ in 0..<3 {
+            let outcome = try run("/bin/sh", ["-c", "cd '\(folder.path)' && ./counter"])
+            #expect(outcome.code == 0, "\(outcome.text)")
+        }
+        let roots = try run((buildFolder ?? "") + "/varve", ["heap", "roots", folder.path + "/counter.varve", "--json"])
+        #expect(roots.text.contains("\"name\":\"n\"") && roots.text.contains("\"value\":3"), "\(roots.text)")
+    }
+
     /// Whatever is declared is there, and nothing else is.
     @Test(.enabled(if: program("nm") != nil, "needs nm: Tools/setup --test installs it")) func exports() throws {
         var declared: Set<String> = []
@@ -81,7 +98,7 @@ struct CInterfaceTests {
         try #require(flags.code == 0, "\(flags.text)")
 
         // README.md's example, as its reader would build it.
-        let example = try #require(try readmeBlock("c"))
+        let example = try #require(try readmeBlock("c", with: "varve_store_create"))
         let source = folder.path + "/example.c"
         try example.write(toFile: source, atomically: true, encoding: .utf8)
         try compile(

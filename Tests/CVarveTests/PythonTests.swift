@@ -23,10 +23,22 @@ struct PythonTests {
 
     @Test func theReadmesExample() throws {
         let folder = TemporaryFolder("varve-python")
-        let example = try #require(try readmeBlock("python"))
+        let example = try #require(try readmeBlock("python", with: "varve.create"))
         let source = folder.path + "/example.py"
         try ("import os; os.chdir('\(folder.path)')\n" + example).write(toFile: source, atomically: true, encoding: .utf8)
         let outcome = try run(python ?? "", [source], environment: environment)
         #expect(outcome.code == 0 && outcome.text.contains("41"), "\(outcome.text)")
+    }
+
+    @Test func theReadmesCounter() throws {
+        let folder = TemporaryFolder("varve-python")
+        let example = try #require(try readmeBlock("python", with: "open_heap"))
+        let source = folder.path + "/counter.py"
+        try ("import os; os.chdir('\(folder.path)')\n" + example + "print(varve.open_heap('counter.varve').root('n', 'q').value)\n")
+            .write(toFile: source, atomically: true, encoding: .utf8)
+        for expected in 1...2 {
+            let outcome = try run(python ?? "", [source], environment: environment)
+            #expect(outcome.code == 0 && outcome.text == "\(expected)\n", "\(outcome.text)")
+        }
     }
 }

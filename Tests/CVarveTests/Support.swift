@@ -52,8 +52,9 @@ func trimmed(_ text: String) -> [String] {
     text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
 }
 
-/// README.md's block of a language.
-func readmeBlock(_ language: String) throws -> String? {
+/// README.md's block of a language that has a word in it.
+func readmeBlock(_ language: String, with word: String) throws -> String? {
     let readme = try String(contentsOfFile: root + "/README.md", encoding: .utf8)
-    return readme.components(separatedBy: "```\(language)\n").dropFirst().first?.components(separatedBy: "```").first
+    return readme.components(separatedBy: "```\(language)\n").dropFirst()
+        .compactMap { $0.components(separatedBy: "```").first }.first { $0.contains(word) }
 }

@@ -14,7 +14,7 @@ final class Fixture {
     init() throws {
         folder = try Self.makeFolder()
         try Catalog.create(path: folder + "/catalog.sqlite", storeID: Self.storeID)
-        catalog = try Catalog(path: folder + "/catalog.sqlite", storeID: Self.storeID)
+        catalog = try Catalog.open(path: folder + "/catalog.sqlite", storeID: Self.storeID)
     }
 
     deinit {
@@ -38,7 +38,7 @@ final class Fixture {
     func reopen(
         readOnly: Bool = false, storeID: [UInt8] = Fixture.storeID, adding steps: [String] = []
     ) throws(StoreError) -> Catalog {
-        try Catalog(path: path, storeID: storeID, readOnly: readOnly, schema: Self.schema(adding: steps))
+        try UnpairedCatalog(path: path, readOnly: readOnly, schema: Self.schema(adding: steps)).paired(with: storeID)
     }
 
     static func schema(adding steps: [String]) -> CatalogSchema {

@@ -14,7 +14,7 @@ import VMTypes
         #expect(code { try Catalog.create(path: folder + "/c", storeID: Fixture.storeID) } == .storeExists)
         #expect(code { try Catalog.create(path: folder + "/d", storeID: [1]) } == .invalid)
         #expect(code { try Catalog.create(path: folder + "/no/d", storeID: Fixture.storeID) } == .io)
-        #expect(code { _ = try Catalog(path: folder + "/e", storeID: Fixture.storeID) } == .noStore)
+        #expect(code { _ = try Catalog.open(path: folder + "/e", storeID: Fixture.storeID) } == .noStore)
         #expect(!FileManager.default.fileExists(atPath: folder + "/e"))
     }
 
@@ -80,9 +80,9 @@ import VMTypes
         defer { try? FileManager.default.removeItem(atPath: folder) }
         for content in [Data(), Data(repeating: 7, count: 5000), Data("SQLite format 3\0".utf8)] {
             try content.write(to: URL(fileURLWithPath: folder + "/c"))
-            #expect(code { _ = try Catalog(path: folder + "/c", storeID: Fixture.storeID) } == .damaged)
+            #expect(code { _ = try Catalog.open(path: folder + "/c", storeID: Fixture.storeID) } == .damaged)
         }
-        #expect(code { _ = try Catalog(path: folder, storeID: Fixture.storeID) } == .io)
+        #expect(code { _ = try Catalog.open(path: folder, storeID: Fixture.storeID) } == .io)
     }
 
     @Test(arguments: [11, 12] as [UInt64]) func damageIsAnErrorNeverATrap(seed: UInt64) throws {
@@ -112,7 +112,7 @@ import VMTypes
             try? FileManager.default.removeItem(atPath: f.path + "-journal")
             try bytes.write(to: URL(fileURLWithPath: f.path))
             do throws(StoreError) {
-                let catalog = try Catalog(path: f.path, storeID: Fixture.storeID)
+                let catalog = try Catalog.open(path: f.path, storeID: Fixture.storeID)
                 defer { catalog.close() }
                 _ = try catalog.check()
                 _ = try catalog.objects()

@@ -25,8 +25,9 @@ func acknowledge(_ version: Version) {
 
 do {
     let store = try PageStore.open(arguments[1])
-    // The small objects of the steps are checkpointed too.
+    // The small objects of the steps are checkpointed and merged too.
     store.checkpointPolicy = .eager
+    store.mergePolicy = .eager
     var model = Model(of: store)
     let scratch = Scratch()
     for step in CrashSteps.make(count: steps, seed: seed, mix) {
@@ -37,6 +38,7 @@ do {
             switch step.kind {
             case .settle:
                 try store.settle()
+                if planner.number(0...1) > 0 { try store.mergeWhereWorthwhile() }
                 try store.checkpointWhereWorthwhile()
             case .reclaim: try store.reclaim()
             case .flush: try store.flush()

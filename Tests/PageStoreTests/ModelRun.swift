@@ -21,15 +21,19 @@ final class ModelRun {
     private var model = Model()
     private let scratch = Scratch()
     private let checker = Checker()
+    private let mergePolicy: MergePolicy
     private var views: [(view: ObjectView, content: ModelObject)] = []
     private var heads: [(view: ObjectView, object: ObjectID, content: ModelObject?)] = []
 
     init(retention: Int) throws {
+        // All that is dead is merged away, or the emptiest layers alone.
+        mergePolicy = retention % 2 == 0 ? .eager : MergePolicy(most: 1.3, least: 1.2, deadShare: 0.1, settledPages: 1)
         folder = parent.path + "/0"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         _ = try PageStore.create(in: folder, options: .init(ringBytes: 256 << 10))
         store = try PageStore.open(folder)
         store.checkpointPolicy = .eager
+        store.mergePolicy = mergePolicy
         model.retention = retention
         _ = model.last
         let version = try store.commit([], operations: [.setRetention(Retention(versions: UInt32(retention), seconds: 0))])
@@ -81,6 +85,7 @@ final class ModelRun {
     private func open() throws {
         store = try PageStore.open(folder)
         store.checkpointPolicy = .eager
+        store.mergePolicy = mergePolicy
     }
 
     private func checkAll() throws {

@@ -1,3 +1,4 @@
+import Glibc
 import PageStore
 import TestSupport
 import Testing
@@ -20,6 +21,8 @@ final class Heap: @unchecked Sendable {
         let words = (base + page * Page.size).assumingMemoryBound(to: UInt64.self)
         for i in 0..<Page.size / 8 { words[i] = value &+ UInt64(i) }
     }
+
+    func clear(_ page: Int) { memset(base + page * Page.size, 0, Page.size) }
 
     func layer(_ object: ObjectID, _ pages: [Int]) -> LayerInput {
         LayerInput(

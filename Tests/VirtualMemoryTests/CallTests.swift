@@ -154,13 +154,6 @@ import Varve
         #expect(code { _ = try task.region(0) } == .terminated)
     }
 
-    @Test func aSecondMappingOfExclusiveMemoryIsAShortage() throws {
-        let object = try store.createObject(named: "a", size: 4096, residency: .exclusive)
-        try task.map(size: 4096, object: object)
-        #expect(try refused { try task.map(size: 4096, object: object) } == .resourceShortage)
-        try store.close()
-    }
-
     @Test(arguments: everyMode, [0, 1, 2, 3])
     func copiesAreOfTheObjectAsItIsNow(_ options: Store.OpenOptions, _ state: Int) throws {
         let fixture = StoreFixture()

@@ -1,9 +1,17 @@
+import Synchronization
 import TestSupport
 import Testing
 import Varve
 
 /// A store with a task, and ways to ask for the code of a call.
 struct Bench {
+    /// Closes every store that was opened: each takes a terabyte of addresses.
+    private final class Opened: Sendable {
+        let stores = Mutex<[Store]>([])
+        deinit { stores.withLock { for store in $0 { try? store.close() } } }
+    }
+
+    private let opened = Opened()
     let fixture = StoreFixture()
     let store: Store
     let task: VMTask
@@ -13,9 +21,17 @@ struct Bench {
     init(_ options: Store.OpenOptions = .init()) throws {
         try fixture.create()
         store = try fixture.open(options)
+        opened.stores.withLock { [store] in $0.append(store) }
         task = try store.task(named: "main")
         base = task.windowBase
         try store.commit()
+    }
+
+    /// Opens the store once more, after it was closed.
+    func reopened(_ options: Store.OpenOptions) throws -> Store {
+        let again = try fixture.open(options)
+        opened.stores.withLock { $0.append(again) }
+        return again
     }
 
     /// The code of a call.

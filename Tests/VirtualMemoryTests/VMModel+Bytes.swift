@@ -35,7 +35,50 @@ extension VMModel {
 
     mutating func copy(_ name: String, _ source: UInt64, _ size: UInt64, to destination: UInt64) throws {
         let bytes = try read(name, source, size)
-        try write(name, destination, bytes)
+        let target = try pieces(name, destination, size, .write)
+        guard let target, isExchanged(name, source, size, destination) else { return try write(name, destination, bytes) }
+        // Copies stand in the place of the memory that was there.
+        let map = working.tasks[name]!.map
+        var made = 0
+        for (index, page) in target.enumerated() {
+            let from = map[source >> 12 + UInt64(index)]!, old = map[page]!
+            if index == 0 || !isOneRegion(map[source >> 12 + UInt64(index) - 1]!, from) {
+                made = copy(of: from.object)
+                let object = working.objects[from.object]!
+                working.objects[made]!.size = object.bytes.count
+                working.objects[made]!.isCopy = false
+                working.objects[made]!.beneath = [:]
+            }
+            let replaced = working.objects[old.object]!, part = Int(old.page) * 4096..<(Int(old.page) + 1) * 4096
+            if replaced.isCopy, committed.objects[old.object] == nil { working.objects[made]!.isCopy = true }
+            working.objects[made]!.beneath![from.page] =
+                replaced.beneath?[old.page] ?? committed.objects[old.object].map { Array($0.bytes[part]) }
+            working.tasks[name]!.map[page]!.object = made
+            working.tasks[name]!.map[page]!.page = from.page
+        }
+    }
+
+    /// Whether vm_copy shows copies of the source, not moving bytes.
+    private func isExchanged(_ name: String, _ source: UInt64, _ size: UInt64, _ destination: UInt64) -> Bool {
+        guard (source | size | destination) & 4095 == 0, source != destination else { return false }
+        let map = working.tasks[name]!.map
+        let from = source >> 12..<(source + size) >> 12, to = destination >> 12..<(destination + size) >> 12
+        let isWhole = from.allSatisfy { page in
+            let slot = map[page]!
+            return slot.page < UInt64(working.objects[slot.object]!.size / 4096)
+        }
+        return isWhole && to.allSatisfy { page in
+            let slot = map[page]!, object = working.objects[slot.object]!
+            guard slot.wired == 0, object.name == nil else { return false }
+            let isHeld = (Array(entries.values) + released).contains { $0.pages.contains { $0.object == slot.object } }
+            let isSaved = working.tasks.contains { other, task in
+                !attached.contains(other) && task.map.values.contains { $0.object == slot.object }
+            }
+            let shown = attached.reduce(0) { count, other in
+                count + working.tasks[other]!.map.values.count { $0.object == slot.object && $0.page == slot.page }
+            }
+            return !isHeld && !isSaved && shown == 1
+        }
     }
 
     /// Whether a range shows bytes past an object's size in its last page, which nothing promises to keep.
@@ -68,7 +111,7 @@ extension VMModel {
         for (page, slot) in working.tasks[name]!.map where range.contains(page) {
             guard slot.page < working.objects[slot.object]!.livePages else { continue }
             let part = Int(slot.page) * 4096..<(Int(slot.page) + 1) * 4096
-            let old = committed.objects[slot.object].map { Array($0.bytes[part]) } ?? [UInt8](repeating: 0, count: 4096)
+            let old = committed.objects[slot.object].map { Array($0.bytes[part]) } ?? working.objects[slot.object]!.beneath?[slot.page] ?? [UInt8](repeating: 0, count: 4096)
             working.objects[slot.object]!.bytes.replaceSubrange(part, with: old)
         }
     }

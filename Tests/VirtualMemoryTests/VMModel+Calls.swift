@@ -96,9 +96,6 @@ extension VMModel {
         }
         let start = try self.place(working.tasks[name]!, place)
         if case .object(let key, _) = source {
-            if !copy, working.objects[key]!.isExclusive, isMapped(key, in: working, onlyAttached: true) {
-                throw Refusal(.resourceShortage)
-            }
             pages = (0..<length >> 12).map { (key, offset >> 12 + $0, 0) }
         }
         if copy { pages = copies(of: pages!) }
@@ -123,8 +120,8 @@ extension VMModel {
     mutating func copy(of object: Int) -> Int {
         var copy = working.objects[object]!
         copy.name = nil
-        copy.isExclusive = false
         copy.isCopy = true
+        copy.beneath = nil
         let key = number()
         working.objects[key] = copy
         return key
@@ -139,12 +136,7 @@ extension VMModel {
 
     mutating func deallocate(_ name: String, _ address: UInt64, _ size: UInt64) throws {
         guard let range = try Self.outward(address, size) else { return }
-        // An exclusive object's only mapping goes as a whole.
         let map = working.tasks[name]!.map
-        for edge in [range.lowerBound, range.upperBound] where edge > 0 {
-            guard let slot = map[edge], let before = map[edge - 1], working.objects[slot.object]?.isExclusive == true else { continue }
-            if before.object == slot.object { throw Refusal(.notSupported) }
-        }
         for page in map.keys where range.contains(page) { working.tasks[name]!.map[page] = nil }
     }
 
@@ -200,7 +192,6 @@ extension VMModel {
         try checked(source, pages)
         let start = try self.place(working.tasks[name]!, place)
         let slots = pages.map { working.tasks[source]!.map[$0]! }
-        if !copy, slots.contains(where: { working.objects[$0.object]!.isExclusive }) { throw Refusal(.resourceShortage) }
         var current = Protection.all, maximum = Protection.all
         var made = 0
         for (index, old) in slots.enumerated() {
@@ -219,7 +210,7 @@ extension VMModel {
         return (start, current, maximum)
     }
 
-    private func isOneRegion(_ slot: Slot, _ next: Slot) -> Bool {
+    func isOneRegion(_ slot: Slot, _ next: Slot) -> Bool {
         var following = slot
         following.page += 1
         return following == next
@@ -244,7 +235,6 @@ extension VMModel {
         } else {
             try checked(name, range) { if !permission.isSubset(of: $0.maximum) { throw Refusal(.protectionFailure) } }
             let slots = range.map { working.tasks[name]!.map[$0]! }
-            if kind == .share, slots.contains(where: { working.objects[$0.object]!.isExclusive }) { throw Refusal(.resourceShortage) }
             var made = 0, piece = 0
             for (index, slot) in slots.enumerated() {
                 if index == 0 || !isOneRegion(slots[index - 1], slot) {
@@ -267,9 +257,6 @@ extension VMModel {
     mutating func createChild(_ child: String, of parent: String, inherits: Bool) throws {
         if working.tasks[child] != nil { throw Refusal(.nameExists) }
         let regions = inherits ? regions(of: parent).filter { $0.slot.inheritance != .none } : []
-        if regions.contains(where: { $0.slot.inheritance == .share && working.objects[$0.slot.object]!.isExclusive }) {
-            throw Refusal(.resourceShortage)
-        }
         makeTask(child)
         let distance = (working.tasks[child]!.base &- working.tasks[parent]!.base) >> 12
         for region in regions {

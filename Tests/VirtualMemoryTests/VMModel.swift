@@ -14,9 +14,10 @@ struct VMModel {
         var bytes: [UInt8]
         var size: Int
         var name: String?
-        var isExclusive = false
         /// Made by copying.
         var isCopy = false
+        /// By page: the committed bytes of the memory that vm_copy put it in the place of, as long as no commit has made it.
+        var beneath: [UInt64: [UInt8]]?
 
         init(size: Int, name: String? = nil) {
             bytes = [UInt8](repeating: 0, count: (size + 4095) / 4096 * 4096)
@@ -113,7 +114,6 @@ struct VMModel {
 
     /// Whether something else shows one of the region's pages.
     func isShared(_ region: Region, in task: String) -> Bool {
-        guard working.objects[region.slot.object]?.isExclusive == false else { return false }
         let held = entries.values.contains { $0.pages.contains { $0.object == region.slot.object } }
             || released.contains { $0.pages.contains { $0.object == region.slot.object } }
         if held { return true }
@@ -142,6 +142,7 @@ struct VMModel {
         working.objects = working.objects.filter { key, object in
             object.name != nil || held.contains(key) || isMapped(key, in: working, onlyAttached: false)
         }
+        for key in working.objects.keys { working.objects[key]!.beneath = nil }
         committed = working
     }
 

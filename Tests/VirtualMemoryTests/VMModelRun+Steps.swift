@@ -218,7 +218,8 @@ extension VMModelRun {
 
     private func moveBytes(_ name: String, _ random: inout SeededGenerator) throws {
         let (start, count) = range(name, &random)
-        switch Int.random(in: 0..<4, using: &random) {
+        switch Int.random(in: 0..<6, using: &random) {
+        case 4, 5: return try copyPages(name, &random)
         case 0, 1:
             var found: [UInt8] = []
             let expected = try call("read \(name) \(hex(start)) \(hex(count))", { try $0.read(name, start, count) }) { _ in
@@ -237,6 +238,19 @@ extension VMModelRun {
             try call("copy \(name) \(hex(start)) \(hex(count)) to \(hex(target))", { try $0.copy(name, start, count, to: target) }) { _ in
                 try self.handle(name).copy(source: start, size: count, destination: target)
             }
+        }
+    }
+
+    /// Whole pages from one region to another, or within one.
+    private func copyPages(_ name: String, _ random: inout SeededGenerator) throws {
+        let regions = model.regions(of: name)
+        guard let source = regions.randomElement(using: &random), let target = regions.randomElement(using: &random) else { return }
+        let from = UInt64.random(in: source.start >> 12..<source.end >> 12, using: &random) << 12
+        let to = UInt64.random(in: target.start >> 12..<target.end >> 12, using: &random) << 12
+        let count = min(UInt64.random(in: 1...6, using: &random) << 12, Bool.random(using: &random) ? source.end - from : .max)
+        guard !model.showsTail(name, to, count) else { return }
+        try call("copy \(name) \(hex(from)) \(hex(count)) to \(hex(to))", { try $0.copy(name, from, count, to: to) }) { _ in
+            try self.handle(name).copy(source: from, size: count, destination: to)
         }
     }
 
@@ -319,11 +333,11 @@ extension VMModelRun {
             let key = model.number()
             let name = "o\(key)"
             let size = [UInt64.random(in: 0...40000, using: &random), UInt64.random(in: 1...10, using: &random) << 12].randomElement(using: &random)!
-            var object = VMModel.Object(size: Int(size), name: name)
-            object.isExclusive = Int.random(in: 0..<4, using: &random) == 0
-            model.set(object, at: key)
-            try call("create \(name) \(size) exclusive \(object.isExclusive)", { _ in }) { store in
-                try store.createObject(named: name, size: size, residency: object.isExclusive ? .exclusive : .shared)
+            // Which no call shows.
+            let isExclusive = Int.random(in: 0..<3, using: &random) == 0
+            model.set(VMModel.Object(size: Int(size), name: name), at: key)
+            try call("create \(name) \(size) exclusive \(isExclusive)", { _ in }) { store in
+                try store.createObject(named: name, size: size, residency: isExclusive ? .exclusive : .shared)
             }
         }
     }

@@ -227,5 +227,142 @@ class ObjectTests(StoreTest):
         self.assertEqual(self.store.task("main").memory(address, 1)[0], 1)
 
 
+class HeapTests(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.path = self.folder.name + "/h.varve"
+        self.heap = varve.open_heap(self.path, capacity=1 << 24)
+        self.addCleanup(lambda: self.heap.close())
+
+    def reopen(self):
+        self.heap.close()
+        self.heap = varve.open_heap(self.path)
+
+    def fails(self, name, call, *arguments, **named):
+        with self.assertRaises(varve.StoreError) as caught:
+            call(*arguments, **named)
+        self.assertEqual(caught.exception.name, name)
+        return caught.exception
+
+    def test_roots(self):
+        n = self.heap.root("n", "q")
+        account = self.heap.root("account", "8sd")
+        self.assertEqual((n.value, account.value), (0, (bytes(8), 0.0)))
+        n.value -= 3
+        account.value = b"savings", 12.5
+        self.heap.commit()
+        n.value = 0
+        self.reopen()
+        self.assertEqual(self.heap.root("n", "q").value, -3)
+        self.assertEqual(self.heap.root("account", "8sd").value, (b"savings\0", 12.5))
+        error = self.fails("layoutMismatch", self.heap.root, "n", "d")
+        self.assertIn("Int64", str(error))
+        self.fails("layoutMismatch", self.heap.root, "account", "8sq")
+        self.fails("versionMismatch", self.heap.root, "n", "q", version=2)
+        self.assertEqual(
+            [(root.name, root.type) for root in self.heap.roots()], [("n", "Int64"), ("account", "struct '8sd'[16 bytes]")])
+
+    def test_numbers(self):
+        for format, value in [("b", -1), ("B", 255), ("h", -2), ("H", 65535), ("i", -3), ("I", 7), ("Q", 2**64 - 1), ("f", 0.5), ("d", 0.1), ("?", True)]:
+            root = self.heap.root(format, format)
+            root.value = value
+            self.assertEqual(self.heap.root(format, format).value, value)
+
+    def test_bytes(self):
+        view = self.heap.bytes("text", 5)
+        view[:] = b"hello"
+        longer = self.heap.resize_bytes("text", 100000)
+        self.assertEqual(bytes(longer[:6]), b"hello\0")
+        longer[99999] = 1
+        del view, longer
+        self.heap.commit()
+        self.reopen()
+        self.assertEqual(len(self.heap.bytes("text")), 100000)
+        self.assertEqual(self.heap.bytes("text")[99999], 1)
+        self.assertEqual(len(self.heap.resize_bytes("text", 0)), 0)
+
+    def test_blocks(self):
+        address = self.heap.alloc(100)
+        self.heap.memory(address)[:3] = b"abc"
+        self.heap.root("first", "Q").value = address
+        self.heap.commit()
+        self.reopen()
+        address = self.heap.root("first", "Q").value
+        self.assertEqual(bytes(self.heap.memory(address, 3)), b"abc")
+        address = self.heap.realloc(address, 50000)
+        self.assertGreaterEqual(self.heap.usable_size(address), 50000)
+        self.assertEqual(bytes(self.heap.memory(address, 3)), b"abc")
+        self.heap.free(address)
+        self.fails("notAllocated", self.heap.free, address)
+        self.fails("notAllocated", self.heap.memory, address)
+        self.fails("full", self.heap.alloc, 1 << 30)
+        self.assertRaises(ValueError, self.heap.memory, self.heap.alloc(16), 17)
+        self.assertEqual(self.heap.alloc(1, alignment=4096) % 4096, 0)
+
+    def test_declared_commits_and_abandoning(self):
+        n = self.heap.root("n", "q")
+        self.heap.commit()
+        n.value = 5
+        version = self.heap.commit("five", declared=True)
+        n.value = 6
+        self.heap.abandon()
+        self.assertEqual(n.value, 5)
+        self.assertEqual(self.heap.commit(), version)
+        self.heap.close()
+        self.assertRaises(ValueError, lambda: n.value)
+
+    def test_a_heap_of_an_open_store(self):
+        self.heap.close()
+        with varve.open(self.path) as store:
+            heap = store.heap("second", capacity=1 << 20)
+            heap.root("n", "q").value = 1
+            heap.commit("one", snapshot="first")
+            self.assertEqual([snapshot.name for snapshot in store.snapshots()], ["first"])
+            self.assertEqual(store.heap("heap").info().capacity, 1 << 24)
+            heap.close()
+        self.fails("invalid", heap.commit)
+
+    def test_the_past(self):
+        n = self.heap.root("n", "q")
+        n.value = 1
+        version = self.heap.commit()
+        self.heap.snapshot("one")
+        self.fails("exists", self.heap.snapshot, "one")
+        n.value = 2
+        self.heap.commit()
+        with self.heap.at("one") as past:
+            self.assertEqual((past.root("n", "q").value, n.value), (1, 2))
+            self.assertTrue(past.root("n", "q").memory.readonly)
+            self.fails("readOnly", past.alloc, 8)
+            with self.assertRaises(varve.StoreError):
+                past.root("n", "q").value = 3
+        self.heap.rollback(version, "back")
+        self.assertEqual(n.value, 1)
+        self.fails("notFound", self.heap.at, "two")
+        self.heap.close()
+        with varve.open_heap(self.path, at="head") as last, varve.open_heap(self.path, at="one") as first:
+            self.assertEqual((last.root("n", "q").value, first.root("n", "q").value), (1, 1))
+
+    def test_transactions(self):
+        n = self.heap.root("n", "q")
+        self.fails("uncommittedChanges", self.heap.transaction, lambda: None)
+        self.heap.commit()
+
+        def add(amount):
+            n.value += amount
+            if n.value > 5:
+                raise OverflowError("too much")
+            return n.value
+
+        self.assertEqual(self.heap.transaction(lambda: add(3), "three"), 3)
+        self.assertRaises(OverflowError, self.heap.transaction, lambda: add(3))
+        self.assertEqual(n.value, 3)
+
+    def test_numbers_are_those_of_swift(self):
+        self.heap.root("count", "Q").value = 9
+        self.assertEqual(self.heap.roots()[0].type, "UInt64")
+
+
 if __name__ == "__main__":
     unittest.main()

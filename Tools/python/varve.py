@@ -13,11 +13,18 @@
         memory[0] += 1
         store.abandon()                                    # memory[0] is 41 again
 
+A heap is memory of a store in which a program allocates; its roots have names and types:
+
+    with varve.open_heap("counter.varve") as heap:
+        n = heap.root("n", "q")
+        n.value += 1
+        heap.commit()
+
 Calls of the vm_map family raise KernError, all others StoreError; both say what failed, on what, and what to do.
 Arguments are checked by the library, not here: what varve.h says of a call holds of it.
 
 A memoryview of mapped memory is the memory: after the region was deallocated, the task terminated or the store closed,
-touching it ends the process with SIGSEGV.
+touching it ends the process with SIGSEGV. The same holds of a heap's blocks once they are freed or the heap is closed.
 
 The library is looked for in $VARVE_LIBRARY, beside an installed module, where the system keeps libraries, and in the
 checkout that the module lies in.
@@ -26,10 +33,11 @@ checkout that the module lies in.
 import ctypes
 import ctypes.util
 import os
+import struct
 
 __all__ = [
     "Error", "KernError", "StoreError", "Store", "Task", "Object", "State", "Region", "Snapshot", "Difference", "LogEntry",
-    "ObjectInfo", "create", "open",
+    "ObjectInfo", "Heap", "Root", "RootInfo", "create", "open", "open_heap",
 ]
 
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXECUTE, PROT_DEFAULT, PROT_ALL = 0, 1, 2, 4, 3, 7
@@ -74,6 +82,11 @@ _StoreInfo = _structure(
         "size", "version", "flushed_version", "settled_version", "objects", "snapshots", "live_bytes", "disk_bytes",
         "window_base")),
     ("writes", _int), ("tracks_by_signal", _int), ("fills_on_demand", _int), ("reserved", _int))
+
+_HeapInfo = _structure(
+    "_HeapInfo", ("size", _u64), ("capacity", _u64), ("base", _u64), ("roots", _u64), ("read_only", _int), ("relocated", _int))
+_RootInfo = _structure(
+    "_RootInfo", ("name", _text), ("type", _text), ("version", ctypes.c_uint32), ("collection", _int), ("offset", _u64))
 
 _visitor = ctypes.CFUNCTYPE(_int, ctypes.c_void_p, ctypes.c_void_p)
 _name_visitor = ctypes.CFUNCTYPE(_int, ctypes.c_void_p, _text)
@@ -204,6 +217,27 @@ _vm_behavior_set = _call(_kern, "vm_behavior_set", _handle, _u64, _u64, _int)
 _vm_wire = _call(_kern, "vm_wire", _handle, _u64, _u64, _int)
 _vm_map_page_query = _call(_kern, "vm_map_page_query", _handle, _u64, _to_int)
 _make_memory_entry = _call(_kern, "make_memory_entry", _handle, _to_u64, _u64, _int, _to_handle, _handle)
+_heap_open = _call(_store, "heap_open", _text, _u64, _to_handle)
+_heap_open_in = _call(_store, "heap_open_in", _handle, _text, _u64, _to_handle)
+_heap_close = _call(_store, "heap_close", _handle)
+_heap_info = _call(_store, "heap_info", _handle, _pointer(_HeapInfo))
+_heap_root = _call(_store, "heap_root", _handle, _text, _text, ctypes.c_uint32, _u64, _to_handle)
+_heap_bytes = _call(_store, "heap_bytes", _handle, _text, ctypes.c_uint32, _to_u64, _to_handle)
+_heap_bytes_resize = _call(_store, "heap_bytes_resize", _handle, _text, ctypes.c_uint32, _u64, _to_handle)
+_heap_root_list = _call(_store, "heap_root_list", _handle, _visitor, ctypes.c_void_p)
+_heap_alloc_aligned = _declare(_handle, "heap_alloc_aligned", _handle, _u64, _u64)
+_heap_realloc = _declare(_handle, "heap_realloc", _handle, _handle, _u64)
+_heap_free = _call(_store, "heap_free", _handle, _handle)
+_heap_usable_size = _call(_store, "heap_usable_size", _handle, _handle, _to_u64)
+_heap_declare = _call(_store, "heap_declare", _handle, _handle, _u64)
+_heap_commit = _call(_store, "heap_commit", _handle, _text, _unsigned, _text, _to_u64)
+_heap_abandon = _call(_store, "heap_abandon", _handle)
+_body = ctypes.CFUNCTYPE(_int, ctypes.c_void_p)
+_heap_transaction = _declare(_int, "heap_transaction", _handle, _text, _unsigned, _body, ctypes.c_void_p)
+_heap_snapshot = _call(_store, "heap_snapshot", _handle, _text, _text, _to_u64)
+_heap_rollback = _call(_store, "heap_rollback", _handle, _text, _text, _to_u64)
+_heap_past = _call(_store, "heap_past", _handle, _text, _to_handle)
+_heap_open_past = _call(_store, "heap_open_past", _text, _text, _to_handle)
 
 
 def _bytes(text):
@@ -244,6 +278,10 @@ class LogEntry(_Record):
 
 class ObjectInfo(_Record):
     """number, size, born, residency, name."""
+
+
+class RootInfo(_Record):
+    """name, type, version, collection (1: one of Swift's), offset."""
 
 
 def _visit(call, arguments, structure, record):
@@ -619,6 +657,200 @@ class Store:
         arguments = (self._handle, _bytes(str(before)), None if after is None else _bytes(str(after)), _bytes(object))
         return _visit(_diff, arguments, _Difference, Difference)
 
+    def heap(self, name="heap", capacity=0):
+        """The Heap of that name; made where it is not there. It ends with the store, or by its own close."""
+        handle = _handle()
+        _heap_open_in(self._handle, _bytes(name), capacity, handle)
+        return Heap(handle.value)
+
     def log(self):
         """The commits, newest first, as LogEntry."""
         return _visit(_log, (self._handle,), _LogEntry, LogEntry)
+
+
+def open_heap(path, capacity=0, at=None):
+    """Opens the heap of the store at a path; makes both where they are not there.
+
+    capacity: bytes that a new heap can grow to; 0: 64 GiB. at: a snapshot, a version or "head", the last commit: then
+    the heap is read-only, and another process may be writing it. Use it with `with`, or close it.
+    """
+    handle = _handle()
+    if at is None:
+        _heap_open(_bytes(path), capacity, handle)
+    else:
+        _heap_open_past(_bytes(path), None if at == "head" else _bytes(str(at)), handle)
+    return Heap(handle.value)
+
+
+_NUMBERS = {
+    "b": "int8_t", "h": "int16_t", "i": "int32_t", "q": "int64_t", "B": "uint8_t", "H": "uint16_t", "I": "uint32_t",
+    "Q": "uint64_t", "f": "float", "d": "double", "?": "bool",
+}
+
+
+class Root:
+    """The value of a root: `value` reads and writes it, `memory` is a memoryview of its bytes."""
+
+    def __init__(self, heap, format, address):
+        self._heap, self._format, self._address = heap, format, address
+
+    @property
+    def memory(self):
+        """The value's bytes; what is stored through it is not declared."""
+        return self._heap._view(self._address, self._format.size)
+
+    @property
+    def value(self):
+        """A number, or a tuple where the format has several values or none that is a number."""
+        values = self._format.unpack_from(self.memory)
+        return values[0] if len(values) == 1 else values
+
+    @value.setter
+    def value(self, value):
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        _heap_declare(self._heap._handle, self._address, self._format.size)
+        self._format.pack_into(self.memory, 0, *values)
+
+
+class Heap:
+    """An open heap: open_heap makes one, and Store.heap. A block is named by its address, an int."""
+
+    def __init__(self, handle):
+        self._handle = handle
+        self.read_only = bool(self.info().read_only)
+
+    def close(self):
+        """Closes the heap, and its store where open_heap opened that; what is not committed is lost. Closing again does
+        nothing."""
+        handle, self._handle = self._handle, None
+        if handle:
+            _heap_close(handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def info(self):
+        """Figures: capacity, base, roots, read_only, relocated."""
+        info = _HeapInfo(size=ctypes.sizeof(_HeapInfo))
+        _heap_info(self._handle, info)
+        return _Record(info)
+
+    def _view(self, address, size):
+        if not self._handle:
+            raise ValueError("the heap was closed")
+        view = _view(address, size, self)
+        return view.toreadonly() if self.read_only else view
+
+    def root(self, name, format, version=1):
+        """The Root of that name, of zeros where it is made now.
+
+        format is the struct module's: one of bBhHiIqQfd? is a number, the same as Swift's and C's of that size; others
+        are little-endian and unpadded unless they begin with a sign for that. One that was made with another format is
+        "layoutMismatch".
+        """
+        layout = struct.Struct(format if format[:1] in tuple("@=<>!") else "<" + format)
+        address = _handle()
+        _heap_root(self._handle, _bytes(name), _bytes(_NUMBERS.get(format, f"struct '{format}'")), version, layout.size, address)
+        return Root(self, layout, address.value)
+
+    def bytes(self, name, size=0, version=1):
+        """A memoryview of a root of bytes; size is that of a new one."""
+        address, size = _handle(), _u64(size)
+        _heap_bytes(self._handle, _bytes(name), version, size, address)
+        return self._view(address.value, size.value)
+
+    def resize_bytes(self, name, size, version=1):
+        """A memoryview of a root of bytes at its new length; what is new is zeros. Views made before are not valid."""
+        address = _handle()
+        _heap_bytes_resize(self._handle, _bytes(name), version, size, address)
+        return self._view(address.value, size)
+
+    def roots(self):
+        """The roots, as RootInfo, in the order in which they were made."""
+        return _visit(_heap_root_list, (self._handle,), _RootInfo, RootInfo)
+
+    def alloc(self, size, alignment=16):
+        """Takes a block of at least so many bytes; returns its address, which stays the same in later processes."""
+        address = _heap_alloc_aligned(self._handle, size, alignment)
+        if address is None:
+            raise StoreError(_last_error().contents)
+        return address
+
+    def realloc(self, address, size):
+        """Makes a block larger or smaller; returns its address from now on."""
+        address = _heap_realloc(self._handle, address, size)
+        if address is None:
+            raise StoreError(_last_error().contents)
+        return address
+
+    def free(self, address):
+        """Gives a block back."""
+        _heap_free(self._handle, address)
+
+    def usable_size(self, address):
+        """The bytes that a block has."""
+        size = _u64()
+        _heap_usable_size(self._handle, address, size)
+        return size.value
+
+    def memory(self, address, size=None):
+        """A memoryview of a block, all of it where no size is given."""
+        usable = self.usable_size(address)
+        if size is not None and not 0 <= size <= usable:
+            raise ValueError(f"the block at {address:#x} has {usable} bytes, not {size}")
+        return self._view(address, usable if size is None else size)
+
+    def declare(self, address, size):
+        """Says that a range is about to be stored to, for commit(declared=True)."""
+        _heap_declare(self._handle, address, size)
+
+    def commit(self, message="", snapshot=None, deferred=False, declared=False):
+        """Makes all that changed one durable version; returns it."""
+        version = _u64()
+        _heap_commit(self._handle, _bytes(message), int(deferred) | int(declared) << 1, _bytes(snapshot), version)
+        return version.value
+
+    def abandon(self):
+        """Undoes what is not committed, in place."""
+        _heap_abandon(self._handle)
+
+    def transaction(self, body, message="", deferred=False, declared=False):
+        """Runs body() and commits what it changed; returns what it returns. Where it raises, every byte is what it was."""
+        results, failures = [], []
+
+        def run(_):
+            try:
+                results.append(body())
+                return 0
+            except BaseException as error:
+                failures.append(error)
+                return 1
+
+        code = _heap_transaction(self._handle, _bytes(message), int(deferred) | int(declared) << 1, _body(run), None)
+        if failures:
+            raise failures[0]
+        if code:
+            raise StoreError(_last_error().contents)
+        return results[0]
+
+    def snapshot(self, name, message=""):
+        """Names the committed state; returns its version."""
+        version = _u64()
+        _heap_snapshot(self._handle, _bytes(name), _bytes(message), version)
+        return version.value
+
+    def rollback(self, state, message=""):
+        """Makes the next version hold what the heap held in a state, a snapshot or a version; returns it."""
+        version = _u64()
+        _heap_rollback(self._handle, _bytes(str(state)), _bytes(message), version)
+        return version.value
+
+    def at(self, state):
+        """The Heap as it was in a state, read-only, while this one goes on. Addresses that are stored in it mean nothing
+        there."""
+        past = _handle()
+        _heap_past(self._handle, _bytes(str(state)), past)
+        return Heap(past.value)

@@ -124,7 +124,7 @@ struct hm_tracked {
     uint64_t page_count;
     uint64_t *dirty;
     /// One byte a page: the protection that the page's owner asked for, exclusive-ored with read|write; or
-    /// HM_UNTRACKED where the page has left the range.
+    /// HM_UNTRACKED where the page has left the range. NULL: accesses wait for the lock, and are repeated.
     uint8_t *protection;
     int32_t handlers;
     int32_t locked;

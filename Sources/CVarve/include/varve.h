@@ -13,27 +13,29 @@
  *     varve/task.h      tasks
  *     varve/map.h       the address map: vm_map and its family
  *     varve/bytes.h     bytes across tasks, residency, durability of a range
+ *     varve/heap.h      persistent heaps: allocate, name roots, commit
  *
  * CAVEATS
  *
  * - One process writes a store; any number read it. Only the writer has tasks.
- * - A forked child has none of the memory: each handle is invalid in it. Open a store after the fork, not before it.
+ * - Each handle is invalid in a forked child, which has of the memory what the regions' inheritance says. Open a store after
+ *   the fork, not before it. A program that varve_task_spawn started has its memory by varve_task_inherited.
  * - Memory that a task maps is memory: an access that its protection forbids raises SIGSEGV, one beyond an object's
  *   end, or to a page whose bytes are damaged, raises SIGBUS.
  * - Call nothing of this from a signal handler.
  *
  * HANDLES
  *
- * A varve_store_t, varve_task_t, varve_object_t or varve_state_t is a value, not an address: it is looked up at each
+ * A varve_store_t, varve_task_t, varve_object_t, varve_state_t or varve_heap_t is a value, not an address: it is looked up at each
  * call. One that was released, is of another kind, or is no handle at all, is an error of the call that is given it:
  * KERN_INVALID_TASK or KERN_INVALID_OBJECT of the vm_* calls, VARVE_INVALID of the others. A handle's value is not
  * used again while the process lives. Whoever is given a handle ends it with varve_release (a store:
- * varve_store_close); what it names lives on in the store.
+ * varve_store_close, a heap: varve_heap_close); what it names lives on in the store.
  *
  * CONVENTIONS
  *
- * - Calls that name Mach's return kern_return_t and have Mach's order of parameters; all others return 0 or a code of
- *   varve_code. After either fails, varve_last_error says more.
+ * - Calls that name Mach's return kern_return_t and have Mach's order of parameters; those that give memory of a heap
+ *   return it, or NULL; all others return 0 or a code of varve_code. After any fails, varve_last_error says more.
  * - On failure nothing has changed and outputs are as they were, unless a call says otherwise.
  * - Sizes and offsets are bytes. Strings are UTF-8 that ends with a zero byte; names have 1 to 200 bytes.
  * - Strings and memory that are passed in are read during the call and not kept. What a visitor is shown is valid
@@ -51,5 +53,7 @@
 #include "varve/task.h"
 #include "varve/map.h"
 #include "varve/bytes.h"
+#include "varve/upkeep.h"
+#include "varve/heap.h"
 
 #endif

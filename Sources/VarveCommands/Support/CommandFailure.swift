@@ -23,6 +23,18 @@ extension ExitStatus {
     }
 }
 
+extension ExitStatus {
+    /// The exit code for a heap's error.
+    init(_ error: HeapError) {
+        switch error.code {
+        case .damaged: self = .damaged
+        case .newerFormat: self = .newerFormat
+        case .store: self = error.cause.map { ExitStatus($0.code) } ?? .failure
+        default: self = .failure
+        }
+    }
+}
+
 extension StoreError {
     /// A system call that failed in a command, not in a store.
     static func system(_ what: String, path: String? = nil, errno: Int32, advice: String = "") -> StoreError {

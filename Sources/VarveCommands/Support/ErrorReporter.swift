@@ -13,6 +13,10 @@ struct ErrorReporter {
         case let error as StoreError:
             show(code: error.code.rawValue, error.message, advice: error.advice, path: error.path, errno: error.errno)
             return ExitStatus(error.code).rawValue
+        case let error as HeapError:
+            if let cause = error.cause { return report(cause) }
+            show(code: error.code.rawValue, error.message, advice: error.advice)
+            return ExitStatus(error).rawValue
         case let error as VMError:
             show(code: "memory", error.description)
             return ExitStatus.failure.rawValue

@@ -35,7 +35,10 @@ kern_return_t varve_vm_read_overwrite(
 /* varve_vm_write: copies data_count bytes of data to a task (vm_write). */
 kern_return_t varve_vm_write(varve_task_t task, vm_address_t address, const void *data, vm_size_t data_count);
 
-/* varve_vm_copy: copies a range of a task to another place in it, as if it were read first (vm_copy). */
+/* varve_vm_copy: copies a range of a task to another place in it, as if it were read first (vm_copy). From 1 MiB on, whole
+ * pages are copied when they are touched where the destination is memory without a name that nothing else shows: its regions
+ * then show another object, and a system call of another thread that is given an address of the destination meanwhile may
+ * answer EFAULT. */
 kern_return_t varve_vm_copy(
     varve_task_t task, vm_address_t source_address, vm_size_t size, vm_address_t dest_address);
 

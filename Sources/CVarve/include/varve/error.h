@@ -54,7 +54,16 @@ enum varve_code {
     VARVE_BUSY = 118,                /* in use in a way that excludes the call */
     VARVE_CHANGED_WHILE_READ = 119,  /* a file changed while it was read */
     VARVE_WRONG_STATE = 120,         /* not allowed in a forked child, or in this state */
-    VARVE_NOT_RETURNED = 121         /* the commit stands; a memory manager took no pages */
+    VARVE_NOT_RETURNED = 121,        /* the commit stands; a memory manager took no pages */
+
+    /* of heaps */
+    VARVE_NOT_ALLOCATED = 122,       /* no allocated block of the heap begins there */
+    VARVE_LAYOUT_MISMATCH = 123,     /* the root was made of another type, or of another layout of it */
+    VARVE_VERSION_MISMATCH = 124,    /* the root's type has another version */
+    VARVE_UNSUITABLE_TYPE = 125,     /* the type can't be kept in a heap, or not in one that is not at its home address */
+    VARVE_UNCOMMITTED = 126,         /* a transaction would begin on changes that no commit has made durable */
+    VARVE_DOOMED = 127,              /* a transaction inside was aborted, so that this one can't be committed */
+    VARVE_ABORTED = 128              /* the transaction's body asked for that */
 };
 
 /* What went wrong in a call. Later versions of the library may append members. */

@@ -40,7 +40,7 @@ extern "C" {
  * KERN_INVALID_ARGUMENT    beyond a memory entry's end
  * KERN_NO_SPACE            no gap; fixed: an overlap, or a bit of the mask in the address
  * KERN_INVALID_ADDRESS     fixed: outside the task's window
- * KERN_RESOURCE_SHORTAGE   a second use of an exclusive object; memory, disk or mappings are exhausted
+ * KERN_RESOURCE_SHORTAGE   memory, disk or mappings are exhausted
  * KERN_MEMORY_ERROR        the object's pages could not be had
  */
 kern_return_t varve_vm_map(

@@ -77,6 +77,50 @@ kern_return_t varve_task_window(varve_task_t task, vm_address_t *base, vm_size_t
  */
 kern_return_t varve_task_touch(varve_task_t task, vm_address_t address, vm_size_t size);
 
+/* A descriptor that a program is started with. */
+typedef struct varve_descriptor {
+    int number; /* as the program sees it */
+    int source; /* of this process */
+} varve_descriptor_t;
+
+/*
+ * varve_task_spawn: starts a program that has the task's memory by varve_task_inherited, at the same addresses, as each
+ * region's inheritance says: VM_INHERIT_SHARE the same memory, VM_INHERIT_COPY a copy as of the call, VM_INHERIT_NONE none.
+ *
+ * path         the program's
+ * arguments    what follows the program's name, ended by NULL; NULL is none
+ * environment  KEY=VALUE, ended by NULL; NULL is this process's own. VARVE_TASK is set in either
+ * descriptors  count of them; what is not closed on exec is inherited as ever
+ * process      its number; the caller waits for its end (waitpid)
+ *
+ * This process serves the program: it must live, with the store open, until the program has called varve_task_inherited.
+ * Memory without a name that is shared lies in one file with all such memory of this process: the program could reach
+ * that too.
+ * KERN_INVALID_TASK, KERN_TERMINATED, KERN_INVALID_ARGUMENT (NULL; no such program), KERN_RESOURCE_SHORTAGE (a limit of the
+ * host), KERN_NOT_SUPPORTED (memory of a manager would be shared), KERN_NO_ACCESS, KERN_MEMORY_ERROR.
+ */
+kern_return_t varve_task_spawn(
+    varve_task_t task, const char *path, const char *const *arguments, const char *const *environment,
+    const varve_descriptor_t *descriptors, intptr_t count, int *process);
+
+/*
+ * varve_task_inherited: the memory of the task that started this program by varve_task_spawn, at the same addresses.
+ *
+ * The handle is for varve_vm_map of no object, varve_vm_allocate, varve_vm_deallocate, varve_vm_protect, varve_vm_inherit,
+ * varve_task_window, varve_task_terminate and varve_inherited_commit; the other calls answer KERN_NOT_SUPPORTED. Releasing
+ * it unmaps the memory. Can be called once.
+ * VARVE_NOT_FOUND where the program was not started so, VARVE_WRONG_STATE for a second call, VARVE_IO where the process that
+ * started it has ended, VARVE_ADDRESS_TAKEN, VARVE_FULL.
+ */
+int varve_task_inherited(varve_task_t *task);
+
+/*
+ * varve_inherited_commit: has the process that started this program commit what any process stored; see varve_commit. flags is
+ * 0 or VARVE_COMMIT_DEFERRED, message and version are optional. Errors are those of varve_commit, and VARVE_IO where that
+ * process has ended.
+ */
+int varve_inherited_commit(varve_task_t task, const char *message, unsigned flags, uint64_t *version);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@ struct Times {
     var count: Int { seconds.count }
     var median: Double { quantile(0.5) }
     var p99: Double { quantile(0.99) }
+    var mean: Double { seconds.reduce(0, +) / Double(max(count, 1)) }
     var maximum: Double { seconds.max() ?? 0 }
 
     /// By the nearest rank.

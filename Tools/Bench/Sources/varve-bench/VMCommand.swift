@@ -26,6 +26,8 @@ struct VMCommand: ParsableCommand {
         let path = workspace.path + "/store"
         try Store.create(path)
         let store = try Store.open(path)
+        var map = try AddressMapBenchmark(rounds: quick ? 200 : 2000)
+        report.print("the address map alone, 100,000 entries", try map.run())
         report.print("memory, a pass over 64 MiB, a word a line", try accesses(store))
         report.print("mapping calls on a task with 10,000 entries", try mapping(store))
         report.print("a copy with 1,000 dirty pages", try copies(store, object.pageCount))
