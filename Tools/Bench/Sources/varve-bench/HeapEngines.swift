@@ -30,7 +30,12 @@ struct HeapEngineCommand: ParsableCommand {
             // Pages are tracked anew after each commit, as in use; the first stores to them are part of what is timed.
             try allocator.heap.commit(durability: .deferred, declaredOnly: true)
             let others = (1..<threads).map { number in
-                let thread = Thread { try? mix.run(allocator, operations: operations, seed: UInt64(number + 1)) }
+                let thread = Thread {
+                    do { try mix.run(allocator, operations: operations, seed: UInt64(number + 1)) } catch {
+                        StandardError.print("\(error)")
+                        exit(1)
+                    }
+                }
                 thread.start()
                 return thread
             }
