@@ -289,7 +289,10 @@ extension PersistentSortedMap: SortedForTests {}
         #expect(throws: HeapError.self) { try dictionary.reserveCapacity(1 << 20) }
         #expect(dictionary.check().isEmpty && leaks(temporary.heap).isEmpty)
         // A setter can't throw: the commit does, until the change is taken back.
-        while temporary.heap.failure == nil { dictionary["\(text)\(count)"] = text + text + text }
+        while temporary.heap.failure == nil {
+            dictionary["\(text)\(count)"] = text + text + text
+            count += 1
+        }
         #expect(throws: HeapError.self) { try temporary.heap.commit() }
         try temporary.heap.abandon()
         #expect(dictionary.isEmpty && temporary.heap.failure == nil)

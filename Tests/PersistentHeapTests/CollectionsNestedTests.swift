@@ -98,6 +98,16 @@ struct NestedModel: CollectionModel {
         #expect(leaks(temporary.heap).isEmpty)
     }
 
+    @Test func puttingACollectionBackWhereItIsChangesNothing() throws {
+        let temporary = try TemporaryHeap()
+        let map = try temporary.heap.root("map", of: PersistentDictionary<Int, PersistentArray<Int>>.self)
+        try map.collection(forKey: 1).append(contentsOf: [3, 1, 2])
+        map[1]!.sort()
+        map[1] = map[1]
+        #expect(map[1].map { Array($0) } == [1, 2, 3] && map.check().isEmpty && leaks(temporary.heap).isEmpty)
+        try temporary.heap.commit()
+    }
+
     @Test func useAfterReleaseStops() async {
         await #expect(processExitsWith: .failure) {
             let temporary = try TemporaryHeap()

@@ -1,7 +1,6 @@
 import Foundation
 import TestSupport
 import Testing
-import VMTypes
 import Varve
 
 @testable import PersistentHeap
@@ -166,9 +165,10 @@ final class TemporaryHeap {
     deinit { try? heap.close() }
 }
 
-/// Texts around the length that fits in place, of one to four bytes a character.
+/// Texts around the length that fits in place, of one to four bytes a character; 1,500 of them.
 func randomText(using generator: inout SeededGenerator) -> String {
     let characters = ["a", "b", "z", "é", "ß", "Ж", "語", "🦉", "e\u{301}", "\0"]
-    return (0..<Int.random(in: 0...[3, 16, 40][Int.random(in: 0...2, using: &generator)], using: &generator))
-        .map { _ in characters.randomElement(using: &generator)! }.joined()
+    var own = SeededGenerator(seed: UInt64.random(in: 0..<1500, using: &generator))
+    let longest = [3, 16, 40].randomElement(using: &own)!
+    return (0..<Int.random(in: 0...longest, using: &own)).map { _ in characters.randomElement(using: &own)! }.joined()
 }
