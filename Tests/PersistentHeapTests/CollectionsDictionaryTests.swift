@@ -277,6 +277,7 @@ extension PersistentSortedMap: SortedForTests {}
     @Test func fullHeapThrowsAndTheDictionaryStays() throws {
         let temporary = try TemporaryHeap(capacity: 2 << 20)
         let dictionary = try temporary.heap.root("texts", of: PersistentDictionary<String, String>.self)
+        try temporary.heap.commit()
         var count = 0
         let text = String(repeating: "x", count: 50)
         let error = #expect(throws: HeapError.self) {

@@ -130,7 +130,8 @@ func leaks(_ heap: PersistentHeap) -> [String] {
         space: space, visit: { offset, _, what in if owned.updateValue(what, forKey: offset) != nil { findings.append("\(what) at \(offset) has two owners") } },
         report: { findings.append($0) })
     let directory = RootDirectory(space)
-    owned[space.header(HeapFormat.directoryOffset)] = "roots"
+    // There is none before the first root.
+    if space.header(HeapFormat.directoryOffset) != 0 { owned[space.header(HeapFormat.directoryOffset)] = "roots" }
     for number in 0..<directory.count {
         let record = directory.record(number)
         owned[record.name] = "name"
