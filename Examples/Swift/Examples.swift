@@ -53,7 +53,10 @@ import Varve
             for line in history.lines { print(line) }
             try history.heap.close()
         case "tutorial":
-            FileManager.default.changeCurrentDirectoryPath(path)
+            guard FileManager.default.changeCurrentDirectoryPath(path) else {
+                print("there is no folder \(path)")
+                return 2
+            }
             try Tutorial.run()
         default:
             print(usage)

@@ -58,6 +58,7 @@ import Varve
         let heap = try PersistentHeap.open(path, options: .init(capacity: 256 << 20))
         let lists = try heap.root("lists", default: InlineArray<4, Ref<Link>?>(repeating: nil))
         try heap.commit()
+        let rounds = ProcessInfo.processInfo.environment["VARVE_TEST_BUDGET"] == "quick" ? 1000 : 5000
         let isRunning = Flag()
         DispatchQueue.concurrentPerform(iterations: 5) { index in
             guard index < 4 else {
@@ -65,7 +66,7 @@ import Varve
                 return
             }
             var generator = SeededGenerator(seed: UInt64(index))
-            for round in 0..<10_000 {
+            for round in 0..<rounds {
                 heap.changing {
                     let grows = Int.random(in: 0..<3, using: &generator) > 0
                     if grows {

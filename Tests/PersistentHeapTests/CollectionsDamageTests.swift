@@ -64,7 +64,7 @@ import Varve
         let made = try make()
         let heap = made.temporary.heap
         var generator = SeededGenerator(seed: UInt64(seed))
-        for _ in 0..<40 {
+        for _ in 0..<(CollectionsBudget.runs < 10 ? 12 : 40) {
             let (offset, count) = made.blocks.randomElement(using: &generator)!
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
                 // Near the beginning, where offsets and counts are, more often than not.
@@ -76,7 +76,7 @@ import Varve
             _ = try read(heap)
             try heap.abandon()
         }
-        #expect(try made.texts.check() + made.numbers.check() + made.sorted.check() == [] && heap.failure == nil && leaks(heap).isEmpty)
+        #expect(made.texts.check() + made.numbers.check() + made.sorted.check() == [] && heap.failure == nil && leaks(heap).isEmpty)
     }
 
     @Test func checksFindWhatContradictsItself() throws {

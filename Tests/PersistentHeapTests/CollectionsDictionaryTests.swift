@@ -277,6 +277,7 @@ extension PersistentSortedMap: SortedForTests {}
     @Test func fullHeapThrowsAndTheDictionaryStays() throws {
         let temporary = try TemporaryHeap(capacity: 2 << 20)
         let dictionary = try temporary.heap.root("texts", of: PersistentDictionary<String, String>.self)
+        try temporary.heap.commit()
         var count = 0
         let text = String(repeating: "x", count: 50)
         let error = #expect(throws: HeapError.self) {
@@ -289,7 +290,10 @@ extension PersistentSortedMap: SortedForTests {}
         #expect(throws: HeapError.self) { try dictionary.reserveCapacity(1 << 20) }
         #expect(dictionary.check().isEmpty && leaks(temporary.heap).isEmpty)
         // A setter can't throw: the commit does, until the change is taken back.
-        while temporary.heap.failure == nil { dictionary["\(text)\(count)"] = text + text + text }
+        while temporary.heap.failure == nil {
+            dictionary["\(text)\(count)"] = text + text + text
+            count += 1
+        }
         #expect(throws: HeapError.self) { try temporary.heap.commit() }
         try temporary.heap.abandon()
         #expect(dictionary.isEmpty && temporary.heap.failure == nil)

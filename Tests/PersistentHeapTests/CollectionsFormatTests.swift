@@ -93,7 +93,7 @@ import Varve
             #expect(text.persistentHash(seed: UInt64(seed)) == hash)
             #expect(Array(text.utf8).persistentHash(seed: UInt64(seed)) == hash)
         }
-        #expect((0..<48).map { UInt8($0 * 7 + 1 & 255) }.persistentHash(seed: 0) == 0xaee0_15b8_9490_a9c7)
+        #expect((0..<48).map { UInt8(truncatingIfNeeded: $0 * 7 + 1) }.persistentHash(seed: 0) == 0xaee0_15b8_9490_a9c7)
     }
 
     @Test func hashesOfNumbersStayTheSame() {

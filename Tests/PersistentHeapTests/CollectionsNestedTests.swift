@@ -80,7 +80,8 @@ struct NestedModel: CollectionModel {
         try map.setValue(set, forKey: 1)
         let error = #expect(throws: HeapError.self) { try map.setValue(set, forKey: 2) }
         #expect(error?.code == .invalid && map.count == 1 && leaks(temporary.heap).isEmpty)
-        #expect(throws: HeapError.self) { try map.setValue(set, forKey: 1) }
+        // It is there already.
+        try map.setValue(set, forKey: 1)
         #expect(map[1]?.count == 3 && map.check().isEmpty)
         try map.remove(1)
         #expect(leaks(temporary.heap).isEmpty)
@@ -96,6 +97,16 @@ struct NestedModel: CollectionModel {
         #expect(!leaks(temporary.heap).isEmpty)
         try array.release()
         #expect(leaks(temporary.heap).isEmpty)
+    }
+
+    @Test func puttingACollectionBackWhereItIsChangesNothing() throws {
+        let temporary = try TemporaryHeap()
+        let map = try temporary.heap.root("map", of: PersistentDictionary<Int, PersistentArray<Int>>.self)
+        try map.collection(forKey: 1).append(contentsOf: [3, 1, 2])
+        map[1]!.sort()
+        map[1] = map[1]
+        #expect(map[1].map { Array($0) } == [1, 2, 3] && map.check().isEmpty && leaks(temporary.heap).isEmpty)
+        try temporary.heap.commit()
     }
 
     @Test func useAfterReleaseStops() async {

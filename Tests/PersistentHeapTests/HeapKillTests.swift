@@ -14,7 +14,10 @@ import Varve
         var generator = SeededGenerator(seed: seed)
         var model = BlockModel(slots: BlockRun.slots)
         var steps = 0
-        let rounds = ["quick": 5, "full": 1000][ProcessInfo.processInfo.environment["VARVE_TEST_BUDGET"] ?? ""] ?? 30
+        let environment = ProcessInfo.processInfo.environment
+        // Each takes a quarter of a second: `VARVE_HEAP_KILLS` asks for more than the whole run has time for.
+        let rounds = environment["VARVE_HEAP_KILLS"].flatMap(Int.init)
+            ?? ["quick": 5, "full": 150][environment["VARVE_TEST_BUDGET"] ?? ""] ?? 30
         for _ in 0..<rounds {
             let microseconds = UInt32.random(in: 20_000...200_000, using: &generator)
             await #expect(processExitsWith: .signal(SIGKILL)) {

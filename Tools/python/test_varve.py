@@ -341,8 +341,9 @@ class HeapTests(unittest.TestCase):
         self.assertEqual(n.value, 1)
         self.fails("notFound", self.heap.at, "two")
         self.heap.close()
-        with varve.open_heap(self.path, at="head") as last, varve.open_heap(self.path, at="one") as first:
-            self.assertEqual((last.root("n", "q").value, first.root("n", "q").value), (1, 1))
+        for state in ["head", "one", version]:
+            with varve.open_heap(self.path, at=state) as past:
+                self.assertEqual(past.root("n", "q").value, 1)
 
     def test_transactions(self):
         n = self.heap.root("n", "q")

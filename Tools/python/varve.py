@@ -672,7 +672,7 @@ def open_heap(path, capacity=0, at=None):
     """Opens the heap of the store at a path; makes both where they are not there.
 
     capacity: bytes that a new heap can grow to; 0: 64 GiB. at: a snapshot, a version or "head", the last commit: then
-    the heap is read-only, and another process may be writing it. Use it with `with`, or close it.
+    the heap is read-only, and another process may be writing it (this one then uses Heap.at). Use it with `with`, or close it.
     """
     handle = _handle()
     if at is None:

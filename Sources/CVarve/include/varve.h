@@ -26,8 +26,8 @@
  *
  * HANDLES
  *
- * A varve_store_t, varve_task_t, varve_object_t, varve_state_t or varve_heap_t is a value, not an address: it is looked up at each
- * call. One that was released, is of another kind, or is no handle at all, is an error of the call that is given it:
+ * A varve_store_t, varve_task_t, varve_object_t, varve_state_t or varve_heap_t is a value, not an address: it is looked
+ * up at each call. One that was released, is of another kind, or is no handle at all, is an error of the call that is given it:
  * KERN_INVALID_TASK or KERN_INVALID_OBJECT of the vm_* calls, VARVE_INVALID of the others. A handle's value is not
  * used again while the process lives. Whoever is given a handle ends it with varve_release (a store:
  * varve_store_close, a heap: varve_heap_close); what it names lives on in the store.

@@ -103,6 +103,7 @@ public struct PersistentArray<Element: PersistentValue>: Sendable {
             space.beginChange()
             defer { space.endChange() }
             let old: Element.Stored = space.read(offset)
+            if Element.isSame(element, as: old) { return }
             let new = try Element.store(element, in: space)
             space.write(new, at: offset)
             try Element.release(old, in: space)

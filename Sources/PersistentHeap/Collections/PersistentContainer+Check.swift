@@ -40,7 +40,7 @@ extension PersistentSet {
 extension PersistentDictionary {
     public var handle: ContainerHandle { ContainerHandle(offset: header) }
     public func checkKeys() -> [String] {
-        keys.filter { !contains($0) }.map { "The dictionary at offset \(header) has the key \($0), and does not find it" }
+        keys.filter { $0 == $0 && !contains($0) }.map { "The dictionary at offset \(header) has the key \($0), and does not find it" }
     }
 }
 

@@ -219,7 +219,7 @@ extension PersistentDictionary {
         let seed: UInt64 = space.read(header &+ HashTableFormat.seed)
         let hash = Key.persistentHash(of: space.read(slot), in: space, seed: seed)
         while true {
-            if let segment = segment(for: hash), emptySlot(in: segment, hash: hash, patience: HashTableFormat.patience).isFound {
+            if let segment = segment(for: hash), emptySlot(in: segment, hash: hash, patience: patience(in: segment)).isFound {
                 space.willWrite(segment.offset, Self.chunkStride &<< segment.chunkShift)
                 return carry(slot, hash: hash, to: segment)
             }

@@ -101,6 +101,13 @@ extension PersistentDictionary {
         }
     }
 
+    /// How many chunks of a segment are looked through for an empty slot. One that is larger than segments are meant to be has keys
+    /// of like hashes, for which growing makes no room: it is filled.
+    @inlinable @inline(__always)
+    func patience(in segment: HashTableFormat.Entry) -> Int {
+        segment.chunkShift > Self.largestShift ? Int.max : HashTableFormat.patience
+    }
+
     /// Searches an empty slot for a hash, through as many chunks as `patience` allows.
     @inlinable @inline(__always)
     func emptySlot(in segment: HashTableFormat.Entry, hash: UInt64, patience: Int) -> HashTableFormat.Place {
@@ -150,6 +157,7 @@ extension PersistentDictionary {
             space.beginChange()
             defer { space.endChange() }
             let old: Value.Stored = space.read(place)
+            if Value.isSame(value, as: old) { return }
             space.write(try Value.store(value, in: space), at: place)
             try Value.release(old, in: space)
         } else {
@@ -164,7 +172,7 @@ extension PersistentDictionary {
         defer { space.endChange() }
         while true {
             if let segment = segment(for: hash) {
-                let place = emptySlot(in: segment, hash: hash, patience: HashTableFormat.patience)
+                let place = emptySlot(in: segment, hash: hash, patience: patience(in: segment))
                 if place.isFound {
                     let storedKey = try Key.store(key, in: space)
                     let storedValue: Value.Stored

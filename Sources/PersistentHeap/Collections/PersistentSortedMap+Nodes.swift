@@ -172,6 +172,7 @@ extension PersistentSortedMap {
             space.beginChange()
             defer { space.endChange() }
             let old: Value.Stored = space.read(offset)
+            if Value.isSame(value, as: old) { return }
             space.write(try Value.store(value, in: space), at: offset)
             try Value.release(old, in: space)
         } else {

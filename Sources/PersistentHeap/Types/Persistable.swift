@@ -54,6 +54,12 @@ public protocol PersistentValue {
     static func load(_ stored: Stored, in space: HeapSpace) -> Self
     /// Gives back the memory that the stored form owns; it is not used afterwards.
     static func release(_ stored: Stored, in space: HeapSpace) throws(HeapError)
+    /// Whether the stored form stands for this very value, so that putting it there again changes nothing: a collection's handle.
+    static func isSame(_ value: Self, as stored: Stored) -> Bool
+}
+
+extension PersistentValue {
+    @inlinable @inline(__always) public static func isSame(_ value: Self, as stored: Stored) -> Bool { false }
 }
 
 /// Where a collection lies in its heap: the offset of its first block, or 0 for none.
@@ -83,4 +89,8 @@ public protocol PersistentContainer: PersistentValue where Stored == ContainerHa
     var handle: ContainerHandle { get }
     /// Looks for each of its keys: a sentence for each that is there and is not found.
     func checkKeys() -> [String]
+}
+
+extension PersistentContainer {
+    @inlinable public static func isSame(_ value: Self, as stored: ContainerHandle) -> Bool { value.handle == stored }
 }

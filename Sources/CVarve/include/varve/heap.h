@@ -197,7 +197,7 @@ int varve_heap_rollback(varve_heap_t heap, const char *state, const char *messag
  */
 int varve_heap_past(varve_heap_t heap, const char *state, varve_heap_t *past);
 
-/* varve_heap_open_past: the same of the heap at a path, without opening that; another process may be writing it. */
+/* varve_heap_open_past: the same of the heap at a path, without opening that; another process may be writing it, this one not. */
 int varve_heap_open_past(const char *path, const char *state, varve_heap_t *past);
 
 /* varve_heap_abandon: puts every byte that changed back to what the last commit holds, in place. */
