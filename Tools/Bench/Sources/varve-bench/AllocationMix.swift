@@ -37,9 +37,10 @@ enum AllocationMix: String, CaseIterable {
     private static func heavy(_ allocator: some MixAllocator, _ operations: Int, _ start: MixRandom) throws {
         var random = start
         try withSlots(10_000) { blocks in
-            for _ in stride(from: 0, to: operations, by: 10_000) {
-                for index in blocks.indices { blocks[index] = try made(allocator, 16 + Int(random.next() % 49), random.state) }
-                for index in blocks.indices { try allocator.free(blocks[index]) }
+            for done in stride(from: 0, to: operations, by: 10_000) {
+                let indices = 0..<min(10_000, operations - done)
+                for index in indices { blocks[index] = try made(allocator, 16 + Int(random.next() % 49), random.state) }
+                for index in indices { try allocator.free(blocks[index]) }
             }
         }
     }

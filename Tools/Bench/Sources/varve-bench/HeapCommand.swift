@@ -42,7 +42,8 @@ struct HeapCommand: ParsableCommand {
                 for engine in engines {
                     // As many as fit the time; the slowest do a few dozen.
                     let few: OperationAnswer = try engine.ask("\(mix.rawValue) \(threads) 50")
-                    let some: OperationAnswer = few.nanoseconds > 20_000_000 ? few : try engine.ask("\(mix.rawValue) \(threads) 20000")
+                    let isSlow = few.nanoseconds / few.operations > 1_000_000
+                    let some: OperationAnswer = isSlow ? few : try engine.ask("\(mix.rawValue) \(threads) 20000")
                     let each = Double(some.nanoseconds) / Double(some.operations / threads)
                     counts.append(max(50, min(20_000_000, Int(plan.batchSeconds * 1e9 / each))))
                 }

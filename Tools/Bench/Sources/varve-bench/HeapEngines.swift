@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Glibc
 import Varve
 
 /// `varve-bench heap-engine DIR`: the heap's allocator under the mixes, as the peers of `peers/heap`.
@@ -33,7 +34,7 @@ struct HeapEngineCommand: ParsableCommand {
                 let thread = Thread {
                     do { try mix.run(allocator, operations: operations, seed: UInt64(number + 1)) } catch {
                         StandardError.print("\(error)")
-                        exit(1)
+                        Glibc.exit(1)
                     }
                 }
                 thread.start()
@@ -55,7 +56,7 @@ struct DictionaryEngineCommand: ParsableCommand {
 
     func run() throws {
         let heap = try PersistentHeap.open(directory + "/heap.varve")
-        var dictionary = try heap.root("entries", of: PersistentDictionary<UInt64, UInt64>.self)
+        let dictionary = try heap.root("entries", of: PersistentDictionary<UInt64, UInt64>.self)
         var random = MixRandom(state: 1)
         try OperationHost.serve { words in
             guard words.count == 4, let keys = Int(words[1]), let count = Int(words[2]), let batch = Int(words[3]) else {
@@ -114,7 +115,7 @@ struct HeapReopening {
     func measure(in workspace: Workspace) throws -> [(name: String, times: Times)] {
         let path = try workspace.makeFolder("reopening") + "/heap.varve"
         let heap = try PersistentHeap.open(path)
-        var dictionary = try heap.root("entries", of: PersistentDictionary<UInt64, UInt64>.self)
+        let dictionary = try heap.root("entries", of: PersistentDictionary<UInt64, UInt64>.self)
         for number in 0..<entries { dictionary[EntryKey.of(number)] = UInt64(number) }
         try heap.close(committing: "entries")
         var nothing = Times(), lookUp = Times()
@@ -126,15 +127,19 @@ struct HeapReopening {
     }
 
     private func process(_ path: String, _ number: Int) throws -> Double {
-        try timed {
-            var pid: pid_t = 0
-            var arguments: [UnsafeMutablePointer<CChar>?] = ["varve-bench", "heap-look-up", path, "--", "\(number)"].map { strdup($0) } + [nil]
-            defer { for argument in arguments { free(argument) } }
-            let code = posix_spawn(&pid, "/proc/self/exe", nil, nil, &arguments, environ)
-            guard code == 0 else { throw BenchError("cannot start a process: \(String(cString: strerror(code)))") }
-            var status: Int32 = 0
-            guard waitpid(pid, &status, 0) == pid, status == 0 else { throw BenchError("the process that looks up ended with \(status)") }
-        }.seconds
+        let words = ["varve-bench", "heap-look-up", path, "--", "\(number)"]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+        arguments.append(nil)
+        defer { for argument in arguments { free(argument) } }
+        var pid: pid_t = 0, status: Int32 = 0
+        let (code, seconds) = timed {
+            let code = posix_spawn(&pid, "/proc/self/exe", nil, nil, arguments, environ)
+            if code == 0 { waitpid(pid, &status, 0) }
+            return code
+        }
+        guard code == 0 else { throw BenchError("cannot start a process: \(String(cString: strerror(code)))") }
+        guard status == 0 else { throw BenchError("the process that looks up ended with status \(status)") }
+        return seconds
     }
 }
 

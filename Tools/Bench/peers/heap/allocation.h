@@ -59,8 +59,9 @@ static void mix_larson(uint64_t operations, uint64_t random) {
 static void mix_heavy(uint64_t operations, uint64_t random) {
     static __thread block blocks[HEAVY_BLOCKS];
     for (uint64_t done = 0; done < operations; done += HEAVY_BLOCKS) {
-        for (int i = 0; i < HEAVY_BLOCKS; i++) mix_allocate(&blocks[i], 16 + mix_random(&random) % 49, random);
-        for (int i = 0; i < HEAVY_BLOCKS; i++) block_free(&blocks[i]);
+        uint64_t count = operations - done < HEAVY_BLOCKS ? operations - done : HEAVY_BLOCKS;
+        for (uint64_t i = 0; i < count; i++) mix_allocate(&blocks[i], 16 + mix_random(&random) % 49, random);
+        for (uint64_t i = 0; i < count; i++) block_free(&blocks[i]);
     }
 }
 
