@@ -119,7 +119,8 @@ static int open_fault(uint64_t address) {
     }
     int opened = open_around(range, (address - range->base) >> PAGE_SHIFT);
     ADD(range->handlers, -1);
-    return opened;
+    // A load that waited for nobody may have come before what is mapped there now, too.
+    return opened || is_repeated();
 }
 
 static int is_fetch(const void *context, const siginfo_t *info) {
@@ -202,6 +203,9 @@ int hm_track_add(struct hm_tracked *range) {
     }
 done:
     pthread_mutex_unlock(&adding);
+    // Who looked before the range was there may hold another one for the same address; who looks from now on waits.
+    if (!range->protection && result == 0)
+        while (LOAD(in_flight)) sched_yield();
     return result;
 }
 

@@ -25,10 +25,15 @@ extension PageStore {
         state.withLock { $0.unmergedPages = 0 }
         try mergingAlone { () throws(StoreError) in
             var report = ReclaimReport()
-            let all = try exclusively { () throws(StoreError) in try liveness() }
-            try dropDead(all, dryRun: false, &report)
-            try mergeEmptiest(LayerGroup.groups(of: all), &report)
+            var failure: StoreError?
+            do throws(StoreError) {
+                let all = try exclusively { () throws(StoreError) in try liveness() }
+                try dropDead(all, dryRun: false, &report)
+                try mergeEmptiest(LayerGroup.groups(of: all), &report)
+            } catch { failure = error }
+            // What is out of use makes room, even where there was too little to merge.
             try bury(dryRun: false, &report)
+            if let failure { throw failure }
         }
     }
 
@@ -183,8 +188,8 @@ extension PageStore {
         return now.liveGroups.map { $0.filter { wanted.contains($0.version) } }.first { $0.count == versions.count }
     }
 
-    /// Settles where the ring fills: whoever merges in the background is the one who would.
-    private func settleWhatWaits() throws(StoreError) {
+    /// Settles where the ring fills: whoever merges in the background is the one who would, and waits for who merges otherwise.
+    func settleWhatWaits() throws(StoreError) {
         if hasMuchToSettle { try settleOnce() }
     }
 

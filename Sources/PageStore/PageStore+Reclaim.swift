@@ -26,14 +26,11 @@ extension PageStore {
         var report = ReclaimReport()
         if !dryRun { try settleOrMakeRoom(&report) }
         try mergingAlone { () throws(StoreError) in
-            var full: StoreError?
-            do throws(StoreError) { try takeOut(dryRun: dryRun, &report) } catch {
-                guard error.code == .full else { throw error }
-                full = error
-            }
+            var failure: StoreError?
+            do throws(StoreError) { try takeOut(dryRun: dryRun, &report) } catch { failure = error }
             // What is out of use makes room, even where there was too little to merge more.
             try bury(dryRun: dryRun, &report)
-            if let full { throw full }
+            if let failure { throw failure }
         }
         return report
     }
@@ -59,7 +56,7 @@ extension PageStore {
             guard let mine = try exclusively({ () throws(StoreError) in try liveness(of: object) })[object] else { return report }
             for layers in mine.liveGroups where layers.count > 1 {
                 let group = LayerGroup(object: object, layers: layers)
-                try merge(group, layers.indices, try owners(of: group), &report)
+                try merge(group, layers.indices, try owners(of: group), &report, betweenSteps: settleWhatWaits)
             }
             try bury(dryRun: false, &report)
             return report
@@ -87,7 +84,7 @@ extension PageStore {
                 report.bytesFreed += total * Page.size
                 report.bytesRewritten += kept * Page.size
             } else {
-                try merge(group, group.layers.indices, owners, &report)
+                try merge(group, group.layers.indices, owners, &report, betweenSteps: settleWhatWaits)
             }
         }
     }
@@ -102,7 +99,12 @@ extension PageStore {
                 if !dryRun { try dropIfDead(mine.object, group.map { mine.rows[$0] }) }
             }
             if live.isEmpty, mine.views.isEmpty, !dryRun {
-                try rearranging(.merging) { () throws(StoreError) in try forget(mine.object) }
+                try rearranging(.merging) { () throws(StoreError) in
+                    // Somebody may have named a state that holds it since.
+                    guard let now = try liveness(of: mine.object)[mine.object], now.views.isEmpty, now.rows.allSatisfy(\.row.isGap)
+                    else { return }
+                    try forget(mine.object)
+                }
             }
         }
     }

@@ -173,6 +173,8 @@ extension PageStore {
                 // The newest versions of an object by policy; those that this batch settles are judged by all that are young.
                 let all = young.filter { $0.layers.contains { $0.object == object } }.map(\.version)
                 found.append(contentsOf: all.suffix(Int(retention.versions)))
+                // And those that are the newest where a power cut takes what is not flushed.
+                found.append(contentsOf: all.filter { $0 <= state.flushed }.suffix(Int(retention.versions)))
                 if retention.seconds > 0 {
                     let horizon = now - Int64(retention.seconds) * 1_000_000_000
                     found.append(contentsOf: young.filter { $0.header.time >= horizon }.map(\.version))

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 internal import VMTypes
 
 extension PageStore {
@@ -60,6 +61,9 @@ extension PageStore {
 
     /// Merges and checkpoints where it is time to: also beside a committer that never rests, which would fill the disk else.
     private func tidy() {
+        // Who reclaims does the same and more, and takes long: settling goes on meanwhile.
+        guard merging._unsafeTryLock() else { return }
+        merging._unsafeUnlock()
         // What could not be merged stays as it is; `verify` names damage that it met.
         try? mergeWhereWorthwhile()
         try? checkpointWhereWorthwhile()

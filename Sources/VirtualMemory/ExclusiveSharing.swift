@@ -44,9 +44,12 @@ extension Store.Memory {
             let carried = carried[object.id]
             do throws(StoreError) {
                 for run in carried?.runs ?? [] { try shared.store(run, from: carried!.origin + run.start << Page.shift) }
-                try made.map(range, offset: UInt64(mapping.pages.start) << UInt64(Page.shift), .default)
-                for (pages, protection) in protections where protection != .default {
-                    for part in made.mappings { try part.protect(pages, protection) }
+                // Nobody gets at more than was allowed, and no store goes into memory that may have to be given up again.
+                try made.map(range, offset: UInt64(mapping.pages.start) << UInt64(Page.shift), .none)
+                for isWritable in [false, true] {
+                    for (pages, protection) in protections where protection.contains(.write) == isWritable {
+                        for part in made.mappings { try part.protect(pages, protection) }
+                    }
                 }
             } catch {
                 made.unmapAll()

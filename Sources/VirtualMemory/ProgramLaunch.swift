@@ -16,7 +16,7 @@ struct ProgramLaunch {
     func start(connectedBy socket: Int32) throws(StoreError) -> SpawnedProgram {
         // Above all numbers that the program is to see: a copy overwrites no source of another.
         var own: Int32 = 3
-        while descriptors[own] != nil { own += 1 }
+        while descriptors[own] != nil || Self.isInherited(own) { own += 1 }
         let above = max(descriptors.keys.max() ?? 0, own) + 1
         var copies: [(target: Int32, source: Int32)] = []
         defer { for copy in copies { close(copy.source) } }
@@ -43,6 +43,12 @@ struct ProgramLaunch {
         }
         guard code == 0 else { throw failure("start", code) }
         return SpawnedProgram(id: id)
+    }
+
+    /// What is open and not closed on exec is the program's, under its number.
+    private static func isInherited(_ descriptor: Int32) -> Bool {
+        let flags = fcntl(descriptor, F_GETFD)
+        return flags >= 0 && flags & FD_CLOEXEC == 0
     }
 
     private func failure(_ what: String, _ code: Int32) -> StoreError {

@@ -64,11 +64,19 @@ extension VMTask {
             let sources = entries.map {
                 MapSource(object: .known($0.backing.object!), offset: $0.backing.offset, length: $0.length)
             }
-            let copies = try copies(of: sources, &memory)
+            let copies: [MapSource]
+            do throws(VMError) { copies = try self.copies(of: sources, &memory) } catch {
+                // No room for another object: bytes move into the memory that is there.
+                guard error.code == .resourceShortage else { throw error }
+                return false
+            }
             try exchange(targets, with: shares(of: targets, in: copies, memory), over: to, &memory)
             return true
         }
     }
+
+    /// A copy has its source's page numbers, and takes up addresses from its first page on: so many for each that is copied.
+    private static let mostPagesForOne = 8
 
     /// The source's entries, if their pages may be shown elsewhere: readable, whole, within their objects.
     private func lazySources(in range: Range<UInt64>, _ memory: Store.Memory) throws(VMError) -> [MapEntry]? {
@@ -77,6 +85,7 @@ extension VMTask {
             guard let id = entry.backing.object, let object = memory.mapped[id], object.managed == nil else { return false }
             // What lies past the end in an object's last page would be no part of a copy.
             return entry.pages.end <= Int(object.size >> UInt64(Page.shift))
+                && entry.pages.end / Self.mostPagesForOne <= entry.pages.count
         }
         return areWhole ? entries : nil
     }

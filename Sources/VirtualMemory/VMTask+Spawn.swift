@@ -29,8 +29,8 @@ extension VMTask {
     public func spawn(
         _ executable: String, arguments: [String] = [], environment: [String: String]? = nil, descriptors: [Int32: Int32] = [:]
     ) throws(VMError) -> SpawnedProgram {
-        guard !([executable] + arguments).contains(where: { $0.utf8.contains(0) }), descriptors.allSatisfy({ $0.key >= 0 && $0.value >= 0 })
-        else { throw VMError(.invalidArgument, "an argument holds a zero byte, or a descriptor is negative") }
+        guard !([executable] + arguments).contains(where: { $0.utf8.contains(0) }), descriptors.allSatisfy({ (0..<1 << 20).contains($0.key) && $0.value >= 0 })
+        else { throw VMError(.invalidArgument, "an argument holds a zero byte, or a descriptor's number is out of 0 ..< 2^20") }
         try fillShared()
         let inherited = try inheritance()
         do throws(StoreError) {

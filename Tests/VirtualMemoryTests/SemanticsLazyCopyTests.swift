@@ -39,6 +39,20 @@ import Varve
         #expect(bench.words(destination, Int(pages), of: again) == wanted)
     }
 
+    /// What a copy takes up of the addresses for memory without a name depends on what is copied, not on where it lay.
+    @Test func copiesFromTheEndOfALargeObjectLeaveRoomForOthers() throws {
+        let bench = try Bench(.init())
+        let size: UInt64 = 8 << 30, part: UInt64 = 1 << 20
+        let source = try bench.task.map(size: size, object: try bench.store.createObject(named: "large", size: size))
+        bench.set(source + size - part, 42)
+        for _ in 0..<12 {
+            let destination = try bench.task.allocate(size: part)
+            try bench.task.copy(source: source + size - part, size: part, destination: destination)
+            #expect(bench.word(destination) == 42)
+        }
+        try bench.store.close()
+    }
+
     @Test(arguments: fillingModes)
     func committedPagesAreCopiedWhenTheyAreTouched(_ options: Store.OpenOptions) throws {
         let (bench, source, destination) = try bench(options)

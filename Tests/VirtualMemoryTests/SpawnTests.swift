@@ -147,6 +147,18 @@ import Varve
         try run(bench, ["inherit", "count:450"] + addresses.enumerated().map { "expect:\($1):\($0)" })
     }
 
+    /// What is not closed on exec is the program's, under its number: the connection is another.
+    @Test func inheritedDescriptorsStayWhatTheyAre() throws {
+        let bench = try Bench()
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        let program = try start(bench, ["inherit", "say:\(ends[1])"])
+        var byte: UInt8 = 0
+        #expect(try program.wait() == .exited(0))
+        #expect(read(ends[0], &byte, 1) == 1)
+    }
+
     @Test func whatCannotBeStartedLeavesNothing() throws {
         let bench = try Bench()
         let address = try bench.task.allocate(size: page)
@@ -156,6 +168,7 @@ import Varve
         #expect(try bench.refused { _ = try bench.task.spawn("/dev/null") } == .invalidArgument)
         #expect(try bench.refused { _ = try bench.task.spawn(Self.program, descriptors: [5: 1_000_000]) } == .invalidArgument)
         #expect(try bench.refused { _ = try bench.task.spawn("a\0b") } == .invalidArgument)
+        #expect(try bench.refused { _ = try bench.task.spawn(Self.program, descriptors: [.max: 0]) } == .invalidArgument)
         #expect(isWithin(20) { bench.store.attachments == (0, 0) })
         try bench.task.terminate()
         #expect(bench.code { _ = try bench.task.spawn(Self.program) } == .terminated)

@@ -157,11 +157,8 @@ struct HeapCheckCommand: Subcommand {
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let (report, problems) = try heap.read(checking: true) { heap in
-            let report = try heap.check()
-            // Where the tables are sound, what lies in the blocks is looked at.
-            return (report, report.problems.isEmpty ? try HeapReach(heap).problems : report.problems)
-        }
+        let report = try heap.read(checking: true) { try $0.check() }
+        let problems = report.problems
         try output.show(
             console,
             json: .object(
