@@ -102,14 +102,6 @@ final class File: @unchecked Sendable {
     /// Tells the kernel not to read ahead.
     func adviseRandomAccess() { _ = posix_fadvise(descriptor, 0, 0, Int32(POSIX_FADV_RANDOM)) }
 
-    /// Has the kernel read `count` bytes from `offset` into its page cache, and does not wait for them.
-    func fetch(_ count: Int, at offset: Int) {
-        _ = posix_fadvise(descriptor, off_t(offset), off_t(count), Int32(POSIX_FADV_WILLNEED))
-    }
-
-    /// Has the kernel give up what its page cache holds from `offset` on, as far as it is on the disk.
-    func dropCache(from offset: Int) { _ = posix_fadvise(descriptor, off_t(offset), 0, Int32(POSIX_FADV_DONTNEED)) }
-
     /// From now on reads and writes go past the page cache, where the file system allows that.
     func bypassCacheIfPossible() throws(StoreError) {
         if let injected = Failpoint.injectedError() { throw Self.error("set the flags of", path, injected) }

@@ -93,8 +93,7 @@ final class Journal: @unchecked Sendable {
 
     func nextLap(_ position: UInt64) -> UInt64 { (position / UInt64(ringBytes) + 1) * UInt64(ringBytes) }
 
-    /// Where a logical position lies in the file.
-    func offset(_ position: UInt64) -> Int { Self.superblockSize + Int(position % UInt64(ringBytes)) }
+    private func offset(_ position: UInt64) -> Int { Self.superblockSize + Int(position % UInt64(ringBytes)) }
 
     func write(_ bytes: UnsafeRawBufferPointer, at position: UInt64) throws(StoreError) {
         try file.write(bytes, at: offset(position))

@@ -38,17 +38,12 @@ struct JournalScan {
         head = mark.position
         chain = mark.chain
         last = mark.last
-        let reader = try JournalReader(journal)
         let buffer = AlignedBuffer(capacity: 64 << 10)
-        // Most commits of a program are of one size.
-        var length = mark.last > .zero && mark.lastPosition < mark.position ? mark.position - mark.lastPosition : 0
         while true {
-            reader.fetchRecords(at: head, length: length)
             guard
                 let found = try Self.prologue(
-                    reader, at: head, chain: chain, after: last, from: mark, buffer: buffer)
+                    journal, at: head, chain: chain, after: last, from: mark, buffer: buffer)
             else { break }
-            length = found.header.length
             if found.header.settledThrough > mark.settled {
                 damage = Self.older(mark, found.header, journal)
             }
@@ -60,10 +55,8 @@ struct JournalScan {
         // Prologues up to here are intact: what is missing begins here, wherever pages are cut.
         let end = head
         let isChained = !records.isEmpty
-        let place = try placeOfProof(reader, mark, end, isChained, longestRecord, buffer)
-        for range in place { reader.fetch(range.count, at: UInt64(range.lowerBound)) }
-        try cutTornPages(reader)
-        if damage == nil { for range in place where damage == nil { try findProof(in: range, reader, mark, buffer) } }
+        try cutTornPages(journal, mark)
+        if damage == nil { try findProofOfDamage(journal, mark, end, isChained, longestRecord, buffer) }
     }
 
     private static func older(_ mark: JournalMark, _ header: JournalHeader, _ journal: Journal) -> StoreError {
@@ -74,13 +67,11 @@ struct JournalScan {
     }
 
     private static func prologue(
-        _ reader: JournalReader, at head: UInt64, chain: UInt64, after last: Version, from mark: JournalMark,
-        buffer: AlignedBuffer
+        _ journal: Journal, at head: UInt64, chain: UInt64, after last: Version, from mark: JournalMark, buffer: AlignedBuffer
     ) throws(StoreError) -> JournalPrologue? {
-        let journal = reader.journal
         for position in head % UInt64(journal.ringBytes) == 0 ? [head] : [head, journal.nextLap(head)] {
             guard position < mark.position + UInt64(journal.ringBytes),
-                let header = try header(reader, at: position, buffer: buffer),
+                let header = try header(journal, at: position, buffer: buffer),
                 header.position == position, header.chain == chain, header.previousVersion == last, header.version > last
             else { continue }
             return try JournalPrologue(
@@ -90,13 +81,10 @@ struct JournalScan {
     }
 
     /// The header at `position` with its prologue in `buffer`, where both are intact.
-    private static func header(_ reader: JournalReader, at position: UInt64, buffer: AlignedBuffer) throws(StoreError)
-        -> JournalHeader?
-    {
-        let journal = reader.journal
+    private static func header(_ journal: Journal, at position: UInt64, buffer: AlignedBuffer) throws(StoreError) -> JournalHeader? {
         // The prologue of all but large records comes with the first read.
-        let first = min(JournalReader.firstBytes, journal.ringBytes - Int(position % UInt64(journal.ringBytes)))
-        try reader.read(into: buffer[0..<first], at: position)
+        let first = min(4 * Page.size, journal.ringBytes - Int(position % UInt64(journal.ringBytes)))
+        try journal.read(into: buffer[0..<first], at: position)
         guard let header = JournalHeader(from: buffer.base), header.store == journal.store, header.isConsistent,
             header.length <= UInt64(journal.maximumRecord),
             Int(position % UInt64(journal.ringBytes)) + Int(header.length) <= journal.ringBytes
@@ -104,7 +92,7 @@ struct JournalScan {
         let padded = Page.count(forBytes: Int(header.prologueBytes)) * Page.size
         if padded > first {
             buffer.reserve(padded)
-            try reader.read(into: buffer[0..<padded], at: position)
+            try journal.read(into: buffer[0..<padded], at: position)
         }
         let sum = Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16)
         guard sum == header.checksum else { return nil }
@@ -120,15 +108,14 @@ struct JournalScan {
     private static let keptBytes = 8 << 20
 
     /// Drops the first record that no later one proves flushed and whose pages are not all there, and what follows it.
-    private mutating func cutTornPages(_ reader: JournalReader) throws(StoreError) {
+    private mutating func cutTornPages(_ journal: Journal, _ mark: JournalMark) throws(StoreError) {
         let flushed = records.last?.header.flushedThrough ?? .zero
         firstUnproven = records.firstIndex { $0.header.version > flushed } ?? records.count
         var kept = 0
-        for record in records[firstUnproven...] { reader.fetch(Int(record.header.length), at: record.header.position) }
         for index in firstUnproven..<records.count {
             let record = records[index]
             let buffer = AlignedBuffer(capacity: Int(record.header.length))
-            if try !Self.isIntact(record, reader, buffer) {
+            if try !Self.isIntact(record, journal, buffer) {
                 head = record.header.position
                 chain = record.header.chain
                 last = record.header.previousVersion
@@ -141,10 +128,10 @@ struct JournalScan {
     }
 
     /// Reads the whole record into `buffer`; false where not all of its pages are there.
-    private static func isIntact(_ record: JournalPrologue, _ reader: JournalReader, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
+    private static func isIntact(_ record: JournalPrologue, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
         let length = Int(record.header.length)
         guard record.layers.reduce(0, { $0 + $1.inlinePageCount }) == Int(record.header.pageCount) else { return false }
-        try reader.read(into: buffer[0..<length], at: record.header.position)
+        try journal.read(into: buffer[0..<length], at: record.header.position)
         guard let header = JournalHeader(from: buffer.base), header == record.header,
             Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16) == header.checksum
         else { return false }
@@ -158,54 +145,54 @@ struct JournalScan {
         return true
     }
 
-    /// Where a record may begin that says what the chain lacks had been flushed: ranges of the ring, in the order in which they
-    /// are searched. The chain's prologues are intact up to `end`.
+    /// Looks for a record that says what the chain lacks had been flushed; the chain's prologues are intact up to `end`.
     ///
     /// The ring is written without a gap but at its end. So where the record at the chain's end, or before the mark, is
     /// intact, no later lap has come past it: what was written behind it begins at its end or at the next lap's beginning,
     /// and whatever follows a damaged record there begins within that record's length. Where that record is not, the page
     /// store may be an older copy, and the proof anywhere in the ring.
-    private func placeOfProof(
-        _ reader: JournalReader, _ mark: JournalMark, _ end: UInt64, _ isChained: Bool, _ longestRecord: UInt64,
+    private mutating func findProofOfDamage(
+        _ journal: Journal, _ mark: JournalMark, _ end: UInt64, _ isChained: Bool, _ longestRecord: UInt64,
         _ buffer: AlignedBuffer
-    ) throws(StoreError) -> [Range<Int>] {
-        let ring = reader.journal.ringBytes
+    ) throws(StoreError) {
+        let ring = journal.ringBytes
         var isThere = isChained
-        if !isThere { isThere = try Self.isThere(mark, reader, buffer) }
-        guard isThere else { return [0..<ring] }
+        if !isThere { isThere = try Self.isThere(mark, journal, buffer) }
+        guard isThere else {
+            return try findProof(in: 0..<ring, journal, mark, buffer)
+        }
         let start = Int(end % UInt64(ring))
-        let longest = Int(min(longestRecord, UInt64(reader.journal.maximumRecord)))
-        let reach = (Page.count(forBytes: longest) + 1) * Page.size
-        let behind = start..<min(start + reach, ring)
+        let reach = (Page.count(forBytes: Int(min(longestRecord, UInt64(journal.maximumRecord)))) + 1) * Page.size
+        try findProof(in: start..<min(start + reach, ring), journal, mark, buffer)
         // The missing record may begin at the next lap, or lie here and the one behind it there.
-        return start + 2 * reach > ring ? [behind, 0..<min(reach, ring)] : [behind]
+        guard damage == nil, start + 2 * reach > ring else { return }
+        try findProof(in: 0..<min(reach, ring), journal, mark, buffer)
     }
 
     /// True where the record before the mark is still where it was written, or the ring begins at the mark.
-    private static func isThere(_ mark: JournalMark, _ reader: JournalReader, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
+    private static func isThere(_ mark: JournalMark, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
         if mark.position == 0 { return true }
         guard mark.last > .zero, mark.lastPosition < mark.position, mark.lastPosition % UInt64(Page.size) == 0,
-            let header = try header(reader, at: mark.lastPosition, buffer: buffer)
+            let header = try header(journal, at: mark.lastPosition, buffer: buffer)
         else { return false }
         return header.position == mark.lastPosition && header.checksum == mark.chain && header.version == mark.last
             && header.position + header.length == mark.position
     }
 
-    private mutating func findProof(in range: Range<Int>, _ reader: JournalReader, _ mark: JournalMark, _ buffer: AlignedBuffer)
+    private mutating func findProof(in range: Range<Int>, _ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer)
         throws(StoreError)
     {
-        let journal = reader.journal
         let ring = UInt64(journal.ringBytes)
         let window = AlignedBuffer(capacity: min(range.count, 4 << 20))
         var position = range.lowerBound
         while position < range.upperBound {
             let count = min(window.capacity, range.upperBound - position)
-            try reader.read(into: window[0..<count], at: UInt64(position))
+            try journal.read(into: window[0..<count], at: UInt64(position))
             for offset in stride(from: 0, to: count, by: Page.size) {
                 guard let candidate = JournalHeader(from: window.base + offset), candidate.store == journal.store,
                     candidate.position % ring == UInt64(position + offset), candidate.version > last,
                     candidate.flushedThrough > last || candidate.settledThrough > mark.settled,
-                    let header = try Self.header(reader, at: candidate.position, buffer: buffer)
+                    let header = try Self.header(journal, at: candidate.position, buffer: buffer)
                 else { continue }
                 if header.settledThrough > mark.settled {
                     damage = Self.older(mark, header, journal)
