@@ -53,7 +53,8 @@ extension PersistentHeap {
             _ = try commitClosed(message, durability, declaredOnly, nil)
         } catch {
             switch error.cause?.code {
-            case .unknownOutcome, .poisoned: throw error
+            // The version stands, or nobody knows.
+            case .unknownOutcome, .poisoned, .notReturned: throw error
             default: try abandonClosed()
             }
             throw error

@@ -70,10 +70,11 @@ extension HeapSpace {
         if let record = ph_first(), ph_heap(record) == number, distance & (HeapFormat.granuleBytes - 1) == 0,
             UInt(bitPattern: granule) < UInt(bitPattern: geometry.unitCount &* HeapFormat.granulesPerUnit)
         {
+            enter(record)
+            // Read within the change: an abandonment that was waited out forgets what was known.
             let number = Int(tables.known[granule / HeapFormat.granulesPerUnit] & HeapFormat.classMask)
             // 0: large, or of a span that was not looked at yet.
             if number != 0 {
-                enter(record)
                 defer { ph_leave(record) }
                 guard setFree(granule) else { throw Self.notAllocated(offset) }
                 let count = ThreadCache.counts(record) + number
@@ -82,6 +83,7 @@ extension HeapSpace {
                 count.pointee &+= 1
                 return
             }
+            ph_leave(record)
         }
         try freeSlowly(offset)
     }
