@@ -15,7 +15,7 @@ public func varve_heap_root(
         guard size > 0, size <= UInt64(heap.capacity) else {
             throw HeapError(.invalid, "no root has \(size) bytes", advice: "Give sizeof its type")
         }
-        let offset = try heap.rawRoot(name, layouts: try layouts(type, size), byteCount: Int(size), version: Int(version))
+        let offset = try heap.rawRoot(name, layouts: try layouts(type, size), byteCount: Int(size), version: Int(version)).offset
         place.storeBytes(of: heap.space.base + offset, as: UnsafeMutableRawPointer?.self)
     }
 }
@@ -58,7 +58,7 @@ private func bytesRoot(
 ) throws(HeapError) -> (offset: Int, value: BytesValue) {
     let name = try translating { () throws(StoreError) in try text(name, "the root's name") }
     let offset = try heap.rawRoot(
-        name, layouts: BytesValue.layouts, byteCount: MemoryLayout<BytesValue>.size, version: Int(version))
+        name, layouts: BytesValue.layouts, byteCount: MemoryLayout<BytesValue>.size, version: Int(version)).offset
     return (offset, heap.space.load(offset))
 }
 
