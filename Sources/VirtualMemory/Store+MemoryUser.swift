@@ -14,7 +14,7 @@ package protocol MemoryUser: AnyObject, Sendable {
     func endCapture(isCommitted: Bool)
     /// Memory is about to be put back to a version. Throws as `beginCapture`.
     func beginRestoration() throws(StoreError)
-    /// - Parameter isComplete: False: it failed, and bytes may be the old or the new ones.
+    /// - Parameter isComplete: False: a part of memory was put back, or it failed; bytes may be the old or the new ones.
     func endRestoration(isComplete: Bool)
 }
 
@@ -37,15 +37,15 @@ extension Store {
         return result
     }
 
-    /// Puts memory back in `body`, which returns once all of it is as the version says.
-    func restoring<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+    /// Puts memory back in `body`, which returns once all of it is as the version says, or, where not `isWhole`, a part.
+    func restoring<Result>(isWhole: Bool = true, _ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
         try ForkedChild.refuse()
         guard let user = memoryUser.withLock({ $0.user }) else { return try body() }
         try user.beginRestoration()
         var isComplete = false
         defer { user.endRestoration(isComplete: isComplete) }
         let result = try body()
-        isComplete = true
+        isComplete = isWhole
         return result
     }
 }
