@@ -20,6 +20,7 @@ let package = Package(
         .library(name: "Varve", targets: ["Varve"]),
         .library(name: "CVarve", type: .dynamic, targets: ["CVarve"]),
         .executable(name: "varve", targets: ["varve"]),
+        .library(name: "varve-crash-recorder", type: .dynamic, targets: ["CCrashRecorder"]),
     ],
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -66,6 +67,10 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
         .executableTarget(name: "varve-examples", dependencies: ["Varve"], path: "Examples/Swift", swiftSettings: strict),
+        // What a process does to files, recorded: loaded before the C library, never linked.
+        .target(name: "CCrashRecorder", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])], linkerSettings: [.linkedLibrary("dl")]),
+        .systemLibrary(name: "CCrashRecorderHeader", path: "Sources/CCrashRecorder/include"),
+        .target(name: "CrashLab", dependencies: ["CCrashRecorderHeader"], swiftSettings: strict),
         .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
         .target(
             name: "PageStoreModel", dependencies: ["PageStore", "TestSupport", "VMTypes"], path: "Tests/PageStoreModel",
@@ -81,6 +86,9 @@ let package = Package(
         .testTarget(
             name: "PageStoreTests", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "varve-crash-child"],
             swiftSettings: strict),
+        .testTarget(
+            name: "CrashLabTests",
+            dependencies: ["CrashLab", "PageStore", "TestSupport", "varve-crash-child"], swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VirtualMemoryTests",
