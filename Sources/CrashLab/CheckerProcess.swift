@@ -1,101 +1,88 @@
 internal import Glibc
 
-/// A process that says of folders whether they hold what was acknowledged; started again where one ends.
-///
-/// It reads a line a check, `FOLDER SEED ACKNOWLEDGEMENTS`, the last in hexadecimal or `-`, and answers with one: `ok`, or what
-/// is wrong. That it ends instead is a finding too.
+/// A process that says of folders whether they hold what was acknowledged, one after the other; started again where it ends.
 final class CheckerProcess {
     private let command: [String]
+    private let seconds: Int32
     private var pid: pid_t = 0
     private var input: Int32 = -1
-    private var output: UnsafeMutablePointer<FILE>?
+    private var output: Int32 = -1
+    private var buffer: [UInt8] = []
 
-    init(_ command: [String]) { self.command = command }
+    /// A check that takes longer than `seconds` is a hang, which is a finding.
+    init(_ command: [String], seconds: Int32 = 60) {
+        self.command = command
+        self.seconds = seconds
+    }
 
     deinit { end() }
 
     /// nil where the folder is as it must be, else what is wrong.
-    func check(_ folder: String, seed: UInt64, acknowledged: [UInt8]) throws(LabError) -> String? {
+    func check(_ folder: String, seed: UInt64, acknowledged: [String]) throws(LabError) -> String? {
         if pid == 0 { try start() }
-        let line = "\(folder) \(seed) \(acknowledged.isEmpty ? "-" : Self.hexadecimal(acknowledged))\n"
-        let sent = line.withCString { text in
-            let count = strlen(text)
-            return write(input, text, count) == count
+        var request = Array("\(folder) \(seed) \(acknowledged.count)\n".utf8)
+        for line in acknowledged {
+            request += line.utf8
+            request.append(UInt8(ascii: "\n"))
         }
-        var buffer: UnsafeMutablePointer<CChar>?
-        var capacity = 0
-        defer { free(buffer) }
-        guard sent, getline(&buffer, &capacity, output) > 0, let buffer else { return ended() }
-        var answer = String(cString: buffer)
-        while answer.last == "\n" { answer.removeLast() }
-        return answer == "ok" ? nil : answer
+        guard send(request) else { return ended() }
+        while true {
+            if let end = buffer.firstIndex(of: UInt8(ascii: "\n")) {
+                let answer = String(decoding: buffer[..<end], as: UTF8.self)
+                buffer.removeSubrange(...end)
+                return answer == "ok" ? nil : answer
+            }
+            var waiting = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+            if poll(&waiting, 1, seconds * 1000) == 0 {
+                kill(pid, SIGKILL)
+                _ = ended()
+                return "the checker did not answer within \(seconds) s"
+            }
+            var chunk = [UInt8](repeating: 0, count: 4096)
+            let count = read(output, &chunk, chunk.count)
+            if count > 0 { buffer += chunk[..<count] } else if count == 0 || errno != EINTR { return ended() }
+        }
     }
 
-    private static func hexadecimal(_ bytes: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    private func send(_ bytes: [UInt8]) -> Bool {
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { write(input, $0.baseAddress! + done, bytes.count - done) }
+            if count < 0, errno == EINTR { continue }
+            if count <= 0 { return false }
+            done += count
+        }
+        return true
     }
 
     private func start() throws(LabError) {
-        let (childInput, input) = try Spawn.pipe()
-        let (output, childOutput) = try Spawn.pipe()
-        pid = try Spawn.start(command, environment: [:], descriptors: [(childInput, 0), (childOutput, 1)])
-        close(childInput)
-        close(childOutput)
-        self.input = input
-        self.output = fdopen(output, "r")
+        // What is written to a checker that is gone shows as an error.
+        signal(SIGPIPE, SIG_IGN)
+        let child = try Spawn.start(command, hasInput: true)
+        pid = child.pid
+        input = child.input
+        output = child.output
+        buffer = []
     }
 
     /// What the process says with its end.
     private func ended() -> String {
-        var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-        pid = 0
-        end()
-        let signal = status & 0x7f
-        return signal != 0 ? "the checker was ended by signal \(signal)" : "the checker ended with status \((status >> 8) & 0xff)"
+        closePipes()
+        defer { pid = 0 }
+        return "the checker \(Spawn.wait(pid) ?? "ended without an answer")"
     }
 
-    private func end() {
+    private func closePipes() {
         if input >= 0 { close(input) }
+        if output >= 0 { close(output) }
         input = -1
-        if let output { fclose(output) }
-        output = nil
-        if pid > 0 { waitpid(pid, nil, 0) }
+        output = -1
+    }
+
+    /// Ends the process: it has nothing more to read.
+    func end() {
+        closePipes()
+        if pid > 0 { _ = Spawn.wait(pid) }
         pid = 0
-    }
-}
-
-/// Starting processes with chosen descriptors.
-enum Spawn {
-    /// (to read from, to write to), both closed in programs that are started.
-    static func pipe() throws(LabError) -> (Int32, Int32) {
-        var ends: [Int32] = [0, 0]
-        guard Glibc.pipe(&ends) == 0 else { throw LabError("no pipe: \(String(cString: strerror(errno)))") }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        return (ends[0], ends[1])
-    }
-
-    /// Starts a program whose descriptors are `to` where ours are `from`, with variables besides ours.
-    static func start(_ command: [String], environment: [String: String], descriptors: [(from: Int32, to: Int32)]) throws(LabError) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        for (from, to) in descriptors { posix_spawn_file_actions_adddup2(&actions, from, to) }
-        var variables: [String] = []
-        var next = environ
-        while let variable = next.pointee {
-            let text = String(cString: variable)
-            if !environment.keys.contains(where: { text.hasPrefix($0 + "=") }) { variables.append(text) }
-            next += 1
-        }
-        variables += environment.map { "\($0.key)=\($0.value)" }
-        var argv: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
-        var envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
-        defer { for text in argv + envp { free(text) } }
-        var pid: pid_t = 0
-        let code = posix_spawn(&pid, command[0], &actions, nil, &argv, &envp)
-        guard code == 0 else { throw LabError("\(command[0]) can't be started: \(String(cString: strerror(code)))") }
-        return pid
     }
 }

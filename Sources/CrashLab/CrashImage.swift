@@ -2,27 +2,16 @@ internal import Glibc
 
 /// What a disk may hold after the power went at one moment.
 struct CrashImage {
-    struct File {
-        var blocks: [Int: SimulatedDisk.Block]
-        var size: Int
-    }
-
-    var files: [UInt64: File]
-    var names: SimulatedDisk.Names
+    var files: [UInt64: FileContent]
+    var names: FileNames
     /// How it came about, for people.
     var description: String
 
     /// What is durable on a disk, and nothing else.
     init(durable disk: SimulatedDisk) {
-        files = disk.files.mapValues { File(blocks: $0.durable, size: $0.durableSize) }
+        files = disk.files.mapValues(\.durable)
         names = disk.durableNames
-        description = "nothing pending"
-    }
-
-    mutating func apply(_ pending: SimulatedDisk.Pending, to file: UInt64) {
-        guard var target = files.removeValue(forKey: file) else { return }
-        SimulatedDisk.apply(pending, &target.blocks, &target.size)
-        files[file] = target
+        description = "nothing that was pending"
     }
 
     /// The same for images whose files would be the same.
@@ -32,9 +21,9 @@ struct CrashImage {
             var hasher = WordHash(path)
             if let number = entry, let file = files[number] {
                 hasher.add(UInt64(file.size))
-                // Order does not matter to a sum, and absent blocks are zeros.
+                // Order does not matter to a sum.
                 var content: UInt64 = 0
-                for (index, block) in file.blocks where index * SimulatedDisk.blockSize < file.size && block !== SimulatedDisk.Block.zeros {
+                for (index, block) in file.blocks where index * Block.size < file.size {
                     var one = WordHash(block.hash)
                     one.add(UInt64(index))
                     content &+= one.value
@@ -48,23 +37,32 @@ struct CrashImage {
 
     /// Makes the files in `folder`, which is there and empty.
     func write(to folder: String) throws(LabError) {
+        var run: [UInt8] = []
         for path in names.entries.keys.sorted() {
             let full = folder + "/" + path
             guard let number = names.entries[path]! else {
-                guard mkdir(full, 0o700) == 0 || errno == EEXIST else { throw LabError("\(full): \(String(cString: strerror(errno)))") }
+                try LabFile.makeFolder(full)
                 continue
             }
             guard let file = files[number] else { continue }
             let descriptor = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-            guard descriptor >= 0 else { throw LabError("\(full): \(String(cString: strerror(errno)))") }
+            guard descriptor >= 0 else { throw .system(full) }
             defer { close(descriptor) }
-            guard ftruncate(descriptor, off_t(file.size)) == 0 else { throw LabError("\(full): \(String(cString: strerror(errno)))") }
-            for (index, block) in file.blocks {
-                let start = index * SimulatedDisk.blockSize
-                let count = min(SimulatedDisk.blockSize, file.size - start)
-                guard count > 0, block !== SimulatedDisk.Block.zeros else { continue }
-                let done = block.bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress!, count, off_t(start)) }
-                guard done == count else { throw LabError("\(full): \(String(cString: strerror(errno)))") }
+            guard ftruncate(descriptor, off_t(file.size)) == 0 else { throw .system(full) }
+            // Blocks that follow one another go in one call.
+            let indices = file.blocks.keys.filter { $0 * Block.size < file.size }.sorted()
+            var next = 0
+            while next < indices.count {
+                let first = indices[next]
+                run.removeAll(keepingCapacity: true)
+                while next < indices.count, indices[next] == first + run.count / Block.size {
+                    run.append(contentsOf: file[indices[next]].bytes)
+                    next += 1
+                }
+                let start = first * Block.size
+                let count = min(run.count, file.size - start)
+                let done = run.withUnsafeBytes { pwrite(descriptor, $0.baseAddress!, count, off_t(start)) }
+                guard done == count else { throw .system(full) }
             }
         }
     }
@@ -89,5 +87,18 @@ struct WordHash {
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
         z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
         value = z ^ (z >> 31)
+    }
+}
+
+/// SplitMix64: the same choices for the same seed.
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
     }
 }

@@ -4,7 +4,10 @@ import PageStoreModel
 import TestSupport
 import VMTypes
 
-/// What a seed of the lab stands for.
+/// The page store as an adapter of the crash lab: commits of every kind with a small ring, settling, merging, checkpoints.
+///
+/// A line of work is `LAST DURABLE`, the last version that there is and the last that a power cut may not take; one of a
+/// recovery is `recovered LAST`.
 struct LabRun {
     static let steps = 24
     let seed: UInt64
@@ -12,21 +15,38 @@ struct LabRun {
     var mix: CrashSteps.Mix { CrashSteps.Mix.allCases[Int(seed % UInt64(CrashSteps.Mix.allCases.count))] }
     var script: [Step] { CrashSteps.make(count: Self.steps, seed: seed, mix) }
 
-    /// What an acknowledgement says: the last version that there is, and the last that a power cut may not take.
-    struct Acknowledgement {
-        static let byteCount = 16
-        var version: Version
-        var durable: Version
+    /// The versions of which the store keeps the newest, and the version that says so.
+    static let retention = 4
+    static let first = Version(1)
+
+    static func store(in folder: String) -> String { folder + "/store" }
+
+    static func say(_ line: String) {
+        let text = Array((line + "\n").utf8)
+        if write(1, text, text.count) != text.count { exit(65) }
+    }
+
+    /// Ends the process where `body` throws.
+    static func end(_ body: () throws -> Void) -> Never {
+        do {
+            try body()
+            exit(0)
+        } catch {
+            let text = Array("\(error)\n".utf8)
+            _ = write(2, text, text.count)
+            exit(66)
+        }
     }
 }
 
-/// Performs the steps of a seed, acknowledging each on standard output.
 enum LabWork {
+    /// Performs the steps of a seed on a store that it makes in `folder`.
     static func run(folder: String, seed: UInt64) -> Never {
         alarm(120)
-        do {
-            let store = try PageStore.open(folder)
+        LabRun.end {
+            let store = try make(in: folder)
             store.checkpointPolicy = .eager
+            store.mergePolicy = .eager
             var model = Model(of: store)
             let scratch = Scratch()
             var durable = store.lastVersion
@@ -39,6 +59,7 @@ enum LabWork {
                     switch step.kind {
                     case .settle:
                         try store.settle()
+                        if planner.number(0...1) > 0 { try store.mergeWhereWorthwhile() }
                         try store.checkpointWhereWorthwhile()
                         durable = model.last
                     case .reclaim: try store.reclaim()
@@ -49,87 +70,101 @@ enum LabWork {
                     default: break
                     }
                 }
-                let words = [model.last.rawValue, durable.rawValue]
-                guard words.withUnsafeBytes({ write(1, $0.baseAddress!, $0.count) }) == LabRun.Acknowledgement.byteCount else { exit(65) }
+                LabRun.say("\(model.last) \(durable)")
             }
             try store.close()
-            exit(0)
-        } catch {
-            let text = Array("\(error)\n".utf8)
-            _ = write(2, text, text.count)
-            exit(66)
+        }
+    }
+
+    /// Making the folder whole under another name is the store's affair, above the page store.
+    private static func make(in folder: String) throws -> PageStore {
+        let making = folder + "/making"
+        guard mkdir(making, 0o700) == 0 else { throw Mismatch("no folder: \(errno)") }
+        _ = try PageStore.create(in: making, options: .init(ringBytes: 256 << 10))
+        let store = try PageStore.open(making)
+        _ = try store.commit([], operations: [.setRetention(Retention(versions: UInt32(LabRun.retention), seconds: 0))])
+        try store.close()
+        let parent = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard rename(making, LabRun.store(in: folder)) == 0, fsync(parent) == 0 else { throw Mismatch("no rename: \(errno)") }
+        return try PageStore.open(LabRun.store(in: folder))
+    }
+
+    static func recover(folder: String) -> Never {
+        alarm(60)
+        LabRun.end {
+            guard access(LabRun.store(in: folder), F_OK) == 0 else { return }
+            let store = try PageStore.open(LabRun.store(in: folder))
+            LabRun.say("recovered \(store.lastVersion)")
+            try store.close()
         }
     }
 }
 
-/// Says of folders, a line each, whether the store there holds what was acknowledged.
+/// Says of folders whether the store there holds what was acknowledged.
 enum LabCheck {
     static func serve() -> Never {
         let checker = Checker()
         while let line = readLine() {
             alarm(60)
             let words = line.split(separator: " ")
-            guard words.count == 3, let seed = UInt64(words[1]) else { exit(64) }
-            var answer = "ok"
-            do { try check(String(words[0]), LabRun(seed: seed), acknowledgements(words[2]), checker) } catch {
-                answer = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
-            }
-            print(answer)
-            fflush(nil)
+            guard words.count == 3, let seed = UInt64(words[1]), let count = Int(words[2]) else { exit(64) }
+            let acknowledged = (0..<count).compactMap { _ in readLine() }
+            do {
+                try check(String(words[0]), LabRun(seed: seed), acknowledged, checker)
+                LabRun.say("ok")
+            } catch { LabRun.say("\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")) }
         }
         exit(0)
     }
 
-    private static func acknowledgements(_ text: Substring) -> [LabRun.Acknowledgement] {
-        guard text != "-" else { return [] }
-        let digits = Array(text.utf8)
-        func digit(_ byte: UInt8) -> UInt64 { UInt64(byte < 58 ? byte - 48 : byte - 87) }
-        func word(_ byte: Int) -> UInt64 {
-            (0..<8).reduce(0) { $0 | (digit(digits[2 * (byte + $1)]) << 4 | digit(digits[2 * (byte + $1) + 1])) << UInt64(8 * $1) }
-        }
-        return stride(from: 0, to: digits.count / 2, by: LabRun.Acknowledgement.byteCount).map {
-            LabRun.Acknowledgement(version: Version(word($0)), durable: Version(word($0 + 8)))
-        }
-    }
-
-    private static func check(
-        _ folder: String, _ run: LabRun, _ acknowledged: [LabRun.Acknowledgement], _ checker: Checker
-    ) throws {
-        let store = try PageStore.open(folder)
+    private static func check(_ folder: String, _ run: LabRun, _ lines: [String], _ checker: Checker) throws {
+        let path = LabRun.store(in: folder)
+        if lines.isEmpty, access(path, F_OK) != 0 { return }
+        let store = try PageStore.open(path)
         defer { store.abandon() }
         let found = store.lastVersion
-        let model = try expected(run, acknowledged, found, retention: Int(store.retention.versions))
+        let model = try expected(run, lines, found)
         try checker.check(store, model)
-        var findings: [Finding] = []
-        try store.verify { findings.append($0) }
-        guard findings.isEmpty else { throw Mismatch("verify: \(findings)") }
+        try verify(store)
         // The store takes and keeps a new commit, and moves what it holds.
         let version = try store.commit([], operations: [.mapChanges([1])])
         guard version > found else { throw Mismatch("version \(version) after \(found)") }
         try store.settle()
         _ = try store.reclaim()
         try checker.check(store, model)
+        try verify(store)
+    }
+
+    private static func verify(_ store: PageStore) throws {
+        var findings: [Finding] = []
+        _ = try store.verify { findings.append($0) }
+        guard findings.isEmpty else { throw Mismatch("verify: \(findings)") }
     }
 
     /// The model at the version that was recovered, which must be one that may be.
-    private static func expected(
-        _ run: LabRun, _ acknowledged: [LabRun.Acknowledgement], _ found: Version, retention: Int
-    ) throws -> Model {
-        let durable = acknowledged.last?.durable ?? Version(1)
+    private static func expected(_ run: LabRun, _ lines: [String], _ found: Version) throws -> Model {
+        var acknowledged: [(last: Version, durable: Version)] = []
+        var durable = LabRun.first
+        for line in lines {
+            let words = line.split(separator: " ")
+            guard words.count == 2, let number = UInt64(words[1]) else { exit(64) }
+            durable = max(durable, Version(number))
+            if let last = UInt64(words[0]) { acknowledged.append((Version(last), Version(number))) }
+        }
         guard found >= durable else { throw Mismatch("version \(found) is the last, and \(durable) was durable") }
         var model = Model()
-        model.last = Version(1)
-        model.retention = retention
+        model.last = LabRun.first
+        model.retention = LabRun.retention
         let script = run.script
         for (step, acknowledgement) in zip(script, acknowledged) {
             var next = model
             var planner = Planner(step)
             guard let plan = planner.plan(step.kind, &next) else { continue }
-            guard acknowledgement.version <= found else {
+            guard acknowledgement.last <= found else {
                 guard model.last == found else { throw Mismatch("version \(found) lies within a commit") }
                 return model
             }
-            next.apply(plan, as: acknowledgement.version)
+            next.apply(plan, as: acknowledgement.last)
             model = next
         }
         if found > model.last {

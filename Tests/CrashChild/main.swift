@@ -5,10 +5,9 @@
 // Opens the store in FOLDER, performs the steps of SEED, writes the version that each came to (8 bytes) to DESCRIPTOR after
 // it ("acknowledged"), and closes the store. What is done between two versions depends on the model alone.
 //
-//   varve-crash-child work FOLDER SEED
-//   varve-crash-child check
+//   varve-crash-child work FOLDER SEED | recover FOLDER | check
 //
-// The two sides of the lab's enumerator: see LabWork.swift.
+// An adapter of the crash lab: see LabWork.swift.
 import Glibc
 import PageStore
 import PageStoreModel
@@ -18,6 +17,7 @@ import VMTypes
 let arguments = CommandLine.arguments
 switch arguments.dropFirst().first {
 case "work" where arguments.count == 4: LabWork.run(folder: arguments[2], seed: UInt64(arguments[3])!)
+case "recover" where arguments.count == 3: LabWork.recover(folder: arguments[2])
 case "check": LabCheck.serve()
 default: break
 }

@@ -1,6 +1,5 @@
 import CrashLab
 import Foundation
-import PageStore
 import TestSupport
 import Testing
 
@@ -9,36 +8,26 @@ import Testing
 struct EnumeratorTests {
     let scratch = TemporaryFolder("crashlab", inMemory: true)
 
-    private func base() throws -> String {
-        let folder = scratch.path + "/base"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        _ = try PageStore.create(in: folder, options: .init(ringBytes: 256 << 10))
-        let store = try PageStore.open(folder)
-        _ = try store.commit([], operations: [.setRetention(Retention(versions: 4, seconds: 0))])
-        try store.close()
-        return folder
-    }
-
     @Test func powerCutsLeaveWhatWasAcknowledged() throws {
         let environment = ProcessInfo.processInfo.environment
-        let wanted = environment["VARVE_CRASHLAB_STATES"].flatMap(Int.init) ?? Budget.of(quick: 300, default: 2000, full: 20_000)
+        let wanted = environment["VARVE_CRASHLAB_STATES"].flatMap(Int.init) ?? Budget.of(quick: 300, default: 2000, full: 5000)
         let first = environment["VARVE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max / 2)
-        let enumerator = Enumerator(
-            work: [LabPrograms.child, "work"], check: [LabPrograms.child, "check"], recorder: LabPrograms.recorder, scratch: scratch.path)
-        let base = try base()
-        var distinct = 0, points = 0, seed = first
+        let kept = environment["VARVE_CRASHLAB_KEEP"] ?? scratch.path
+        let lab = Enumerator(
+            adapter: Adapter([LabPrograms.child]), recorder: LabPrograms.recorder, scratch: scratch.path, failures: kept)
+        var report = Enumerator.Report()
+        var seed = first
         let start = Date()
-        while distinct < wanted {
-            let report = try enumerator.run(base: base, seed: seed, limit: wanted - distinct)
-            for violation in report.violations.prefix(3) { Issue.record("\(violation)") }
-            #expect(report.acknowledgements > 0 && report.distinct > 0)
-            distinct += report.distinct
-            points += report.points
+        while report.distinct < wanted, report.failures.isEmpty {
+            report.add(try lab.run(seed: seed, limit: min(wanted - report.distinct, max(wanted / 4, 1000))))
             seed += 1
-            if !report.violations.isEmpty { break }
         }
+        for failure in report.failures.prefix(3) { Issue.record("\(failure)") }
+        #expect(report.acknowledgements > 0)
         let seconds = Date().timeIntervalSince(start)
-        print("enumerator: \(distinct) states at \(points) moments of \(seed - first) runs from seed \(first), \(Int(Double(distinct) / seconds)) a second")
+        print(
+            "enumerator: \(report.distinct) states at \(report.moments) moments of \(report.runs) runs from seed \(first), "
+                + "\(report.recoveries) recoveries cut, \(Int(Double(report.distinct) / seconds)) a second")
     }
 }
 
