@@ -63,7 +63,7 @@ let package = Package(
             ]),
         .target(
             name: "VarveCommands",
-            dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Varve", "CrashLab", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
         .executableTarget(name: "varve-examples", dependencies: ["Varve"], path: "Examples/Swift", swiftSettings: strict),

@@ -77,7 +77,12 @@ __attribute__((constructor)) static void begin(void) {
     trace = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 900);
     if (trace < 0) die("the trace can't be moved to a high descriptor");
     syscall(SYS_close, fd);
-    process = (pid_t)syscall(SYS_getpid);
+    // A program that replaces itself by another is still the one; what it starts is not, and spoils the trace where it changes files.
+    const char *first = getenv("VARVE_CRASHLAB_PROCESS");
+    process = first ? (pid_t)atoi(first) : (pid_t)syscall(SYS_getpid);
+    char number[32];
+    snprintf(number, sizeof number, "%d", (int)process);
+    setenv("VARVE_CRASHLAB_PROCESS", number, 1);
     if (acks) acknowledgements = atoi(acks);
     if (acknowledgements == STDOUT_FILENO) {
         cookie_io_functions_t functions = {.write = print};
@@ -86,16 +91,14 @@ __attribute__((constructor)) static void begin(void) {
         setvbuf(lines, NULL, _IOLBF, 4096);
         stdout = lines;
     }
-    // Programs started from here are not part of the trace.
-    unsetenv("LD_PRELOAD");
 }
 
 static int is_recording(void) { return trace >= 0; }
 
-/// Takes the lock; what a forked child does is no part of the trace that could be told in order.
+/// Takes the lock; what another process does is no part of the trace that could be told in order.
 static void enter(void) {
     pthread_mutex_lock(&lock);
-    if ((pid_t)syscall(SYS_getpid) != process) emit_unknown("a forked process");
+    if ((pid_t)syscall(SYS_getpid) != process) emit_unknown("another process");
 }
 
 static void leave(int error) {

@@ -23,12 +23,13 @@ struct Trace {
 
     /// Reads the file that a recorder wrote. Throws where it is cut short, or the process did what no recorder can follow.
     ///
-    /// Of files whose path ends in one of `lying` no synchronisation is told, as if their disk had lied, or their program had
-    /// forgotten it.
+    /// Of files whose path ends in one of `lying` no synchronisation is told after the first acknowledgement, as if their disk
+    /// had lied, or their program had forgotten it.
     init(contentsOf path: String, lying: [String] = []) throws(LabError) {
         let bytes = try LabFile.read(path)
         var at = 0
         var liars: Set<UInt64> = []
+        var isLying = false
         let headerSize = MemoryLayout<crash_event>.size
         func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
         while at < bytes.count {
@@ -50,8 +51,9 @@ struct Trace {
                 events.append(
                     .write(
                         file: header.file, offset: Int(header.offset), bytes: Array(bytes[pathEnd..<end]),
-                        isSynchronous: header.flags & CRASH_SYNCHRONOUS.rawValue != 0 && !liars.contains(header.file)))
-            case CRASH_SYNC_BEGIN where liars.contains(header.file), CRASH_SYNC_END where liars.contains(header.file): break
+                        isSynchronous: header.flags & CRASH_SYNCHRONOUS.rawValue != 0 && !(isLying && liars.contains(header.file))))
+            case CRASH_SYNC_BEGIN where isLying && liars.contains(header.file), CRASH_SYNC_END where isLying && liars.contains(header.file):
+                break
             case CRASH_SYNC_BEGIN: events.append(.syncBegin(file: header.file, number: header.offset))
             case CRASH_SYNC_END: events.append(.syncEnd(file: header.file, number: header.offset))
             case CRASH_TRUNCATE: events.append(.resize(file: header.file, size: Int(header.length)))
@@ -62,7 +64,9 @@ struct Trace {
                 events.append(.rename(from: String(decoding: names[0], as: UTF8.self), to: String(decoding: names[1], as: UTF8.self)))
             case CRASH_UNLINK, CRASH_REMOVE_FOLDER: events.append(.remove(path: text(name)))
             case CRASH_MAKE_FOLDER: events.append(.makeFolder(path: text(name)))
-            case CRASH_ACKNOWLEDGE: events.append(.acknowledge(Array(bytes[pathEnd..<end])))
+            case CRASH_ACKNOWLEDGE:
+                isLying = true
+                events.append(.acknowledge(Array(bytes[pathEnd..<end])))
             case CRASH_UNKNOWN:
                 throw LabError("the traced program changed files by what the recorder does not follow: \(text(name))")
             default: throw LabError("\(path): an event of kind \(header.kind) at byte \(at)")

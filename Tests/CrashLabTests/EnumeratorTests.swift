@@ -29,6 +29,20 @@ struct EnumeratorTests {
             "enumerator: \(report.distinct) states at \(report.moments) moments of \(report.runs) runs from seed \(first), "
                 + "\(report.recoveries) recoveries cut, \(Int(Double(report.distinct) / seconds)) a second")
     }
+
+    /// The lab sees: where the disk forgets what one file's flushes promised, acknowledged commits are gone.
+    @Test(arguments: ["journal", "pages.lmdb"])
+    func flushesThatCountForNothingAreNoticed(file: String) throws {
+        var lab = Enumerator(
+            adapter: Adapter([LabPrograms.child]), recorder: LabPrograms.recorder, scratch: scratch.path, failures: scratch.path)
+        lab.lying = [file]
+        lab.mostFailures = 3
+        lab.recoveryEvery = 0
+        var failures: [Failure] = []
+        for seed in UInt64(0)..<4 where failures.isEmpty { failures = try lab.run(seed: seed, limit: 500).failures }
+        #expect(!failures.isEmpty, "a store whose \(file) was never flushed lost nothing")
+        print("lying about \(file): \(failures.first.map(\.description) ?? "nothing")")
+    }
 }
 
 enum LabPrograms {

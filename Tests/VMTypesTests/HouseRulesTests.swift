@@ -18,13 +18,15 @@ import Testing
         "PersistentHeap": ["VMTypes", "VirtualMemory", "CPersistentHeap"],
         "Varve": ["VMTypes", "AddressMap", "HostMemory", "PageStore", "VirtualMemory", "PersistentHeap"],
         "CVarve": ["Varve", "CVarveHeader"],
-        "VarveCommands": ["Varve"],
+        "CCrashRecorder": [], "CCrashRecorderHeader": [],
+        "CrashLab": ["CCrashRecorderHeader"],
+        "VarveCommands": ["Varve", "CrashLab"],
         "varve": ["VarveCommands"],
     ]
 
     /// What exactly one module knows.
     private static let owners = [
-        "CLMDB": "PageStore", "CXXHash": "PageStore", "GRDB": "Catalog", "Migrations": "Catalog",
+        "CLMDB": "PageStore", "CXXHash": "PageStore", "GRDB": "Catalog", "Migrations": "Catalog", "CCrashRecorderHeader": "CrashLab",
         "ArgumentParser": "VarveCommands",
     ]
 

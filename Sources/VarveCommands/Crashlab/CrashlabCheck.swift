@@ -1,0 +1,157 @@
+internal import Glibc
+internal import Varve
+
+/// Compares what a crash left with what a seed's work had been promised.
+struct CrashlabCheck {
+    struct Violation: Error, CustomStringConvertible {
+        let description: String
+        init(_ description: String) { self.description = description }
+    }
+
+    let folder: String
+    let seed: UInt64
+    let acknowledged: [String]
+
+    func run() throws {
+        let path = CrashlabStore.path(in: folder)
+        if acknowledged.isEmpty, access(path, F_OK) != 0 { return }
+        // Without a line, anything may be there of what makes the first state, if it is sound.
+        guard !acknowledged.isEmpty else {
+            let store = try Store.open(path)
+            try verify(store)
+            return try store.close()
+        }
+        let store = try Store.open(path)
+        let found = try store.version(of: .head)
+        let model = try expected(found)
+        try verify(store)
+        try compareObjects(store, model.state, .head)
+        try compareSnapshots(store, model)
+        try store.close()
+        let open = try CrashlabStore(in: folder)
+        try compareMemory(open, model.state)
+        try compareWords(open, model.state)
+        try goOn(open, model, found)
+        try open.close()
+    }
+
+    private func verify(_ store: Store) throws {
+        var findings: [String] = []
+        _ = try store.verify { findings.append($0.description) }
+        guard findings.isEmpty else { throw Violation("verify: \(findings.joined(separator: "; "))") }
+    }
+
+    /// The model at the version that was recovered, which must be one that may be.
+    private func expected(_ found: Version) throws -> CrashlabModel {
+        var promised: [(last: Version, durable: Version)] = []
+        var durable = Version.zero
+        for line in acknowledged {
+            let words = line.split(separator: " ")
+            guard words.count == 2, let number = UInt64(words[1]) else { throw Violation("the lab sent '\(line)'") }
+            durable = max(durable, Version(number))
+            if let last = UInt64(words[0]) { promised.append((Version(last), Version(number))) }
+        }
+        guard found >= durable else { throw Violation("version \(found) is the last, and \(durable) was durable") }
+        var random = LabRandom(seed: seed)
+        var model = CrashlabModel()
+        var version = promised[0].last
+        for step in promised.dropFirst() {
+            var next = model
+            next.apply(next.next(&random))
+            guard step.last <= found else {
+                guard version == found else { throw Violation("version \(found) is between those that were made") }
+                return model
+            }
+            model = next
+            version = step.last
+        }
+        guard found > version else { return model }
+        guard promised.count <= CrashlabModel.stepCount else { throw Violation("version \(found) was never made") }
+        model.apply(model.next(&random))
+        return model
+    }
+
+    private func compareObjects(_ store: Store, _ expected: CrashlabState, _ at: Store.State, only: String? = nil) throws {
+        // A snapshot of one object keeps no other.
+        if only == nil {
+            let names = try store.objects(at: at).map(\.name).filter { !$0.isEmpty && $0 != CrashlabStore.heap }
+            guard names.sorted() == expected.objects.keys.sorted() else {
+                throw Violation("the objects of \(at) are \(names.sorted()), not \(expected.objects.keys.sorted())")
+            }
+        }
+        for (name, object) in expected.objects where only == nil || name == only {
+            let reference = Store.ObjectReference(name: name, state: at)
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(try store.size(of: reference)), alignment: 8)
+            defer { buffer.deallocate() }
+            _ = try store.read(reference, offset: 0, into: buffer)
+            let difference = CrashlabPage.difference(UnsafeRawBufferPointer(buffer), object)
+            if let difference { throw Violation("'\(name)' of \(at): \(difference)") }
+        }
+    }
+
+    private func compareSnapshots(_ store: Store, _ model: CrashlabModel) throws {
+        let names = Set(try store.snapshots().map(\.name))
+        guard names == Set(model.snapshots.keys) else {
+            throw Violation("the snapshots are \(names.sorted()), not \(model.snapshots.keys.sorted())")
+        }
+        for (name, snapshot) in model.snapshots {
+            try compareObjects(store, snapshot.state, .snapshot(name), only: snapshot.object)
+            if snapshot.object == nil { try compareMap(store, snapshot.state, .snapshot(name)) }
+        }
+        try compareMap(store, model.state, .head)
+    }
+
+    private func compareMap(_ store: Store, _ expected: CrashlabState, _ at: Store.State) throws {
+        let regions = try store.regions(ofTask: CrashlabStore.task, at: at)
+        let slots = expected.regions.keys.sorted()
+        guard regions.count == slots.count, let base = regions.first?.start else {
+            throw Violation("the task has \(regions.count) regions in \(at), not \(slots.count)")
+        }
+        for (region, slot) in zip(regions, slots) {
+            let wanted = expected.regions[slot]!
+            let count = expected.content(of: wanted).pageCount
+            guard region.start == base + UInt64(slot) * CrashlabModel.slotBytes,
+                region.end == region.start + UInt64(count * CrashlabPage.size), region.objectName == wanted.object ?? "",
+                region.current == (wanted.isReadOnly ? .read : .default)
+            else { throw Violation("the region at slot \(slot) of \(at) is \(region), not \(wanted)") }
+        }
+    }
+
+    private func compareMemory(_ open: CrashlabStore, _ expected: CrashlabState) throws {
+        for (slot, region) in expected.regions {
+            let content = expected.content(of: region)
+            let bytes = UnsafeRawBufferPointer(
+                start: open.task.pointer(open.address(slot)), count: content.pageCount * CrashlabPage.size)
+            if let difference = CrashlabPage.difference(bytes, content) { throw Violation("memory at slot \(slot): \(difference)") }
+        }
+    }
+
+    private func compareWords(_ open: CrashlabStore, _ expected: CrashlabState) throws {
+        let report = try open.heap.check()
+        guard report.problems.isEmpty else { throw Violation("the heap: \(report.problems.prefix(3))") }
+        var found: [Int: Int] = [:]
+        for (key, value) in open.words { found[key] = value }
+        guard found == expected.words else {
+            let keys = Set(found.keys).union(expected.words.keys).sorted().filter { found[$0] != expected.words[$0] }
+            throw Violation("\(keys.count) of the heap's words differ, the first under \(keys[0])")
+        }
+    }
+
+    /// The store takes and keeps a new commit, and moves what it holds, without changing what it held.
+    private func goOn(_ open: CrashlabStore, _ model: CrashlabModel, _ found: Version) throws {
+        var state = model.state
+        if let slot = state.regions.keys.sorted().first(where: { !state.regions[$0]!.isReadOnly }) {
+            CrashlabPage.fill(open.task.pointer(open.address(slot)), 77)
+            if let name = state.regions[slot]!.object { state.objects[name]!.pages[0] = 77 } else {
+                state.regions[slot]!.memory.pages[0] = 77
+            }
+        }
+        open.words[1000] = 1
+        let version = try open.heap.commit()
+        guard version > found else { throw Violation("version \(version) was made after \(found)") }
+        try open.store.reclaim()
+        try compareObjects(open.store, state, .head)
+        try compareSnapshots(open.store, CrashlabModel(state, model.snapshots))
+        try compareMemory(open, state)
+    }
+}
