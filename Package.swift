@@ -63,13 +63,17 @@ let package = Package(
             ]),
         .target(
             name: "VarveCommands",
-            dependencies: ["Varve", "CrashLab", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Varve", "CrashLab", "CCrashAdapters", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
         .executableTarget(name: "varve-examples", dependencies: ["Varve"], path: "Examples/Swift", swiftSettings: strict),
         // What a process does to files, recorded: loaded before the C library, never linked.
         .target(name: "CCrashRecorder", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])], linkerSettings: [.linkedLibrary("dl")]),
         .systemLibrary(name: "CCrashRecorderHeader", path: "Sources/CCrashRecorder/include"),
+        // Other stores that the lab is tried on; in C, so that no module of ours knows two of them.
+        .target(
+            name: "CCrashAdapters", dependencies: ["CLMDB"], cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])],
+            linkerSettings: [.linkedLibrary("lmdb"), .linkedLibrary("sqlite3")]),
         .target(name: "CrashLab", dependencies: ["CCrashRecorderHeader"], swiftSettings: strict),
         .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
         .target(
@@ -88,7 +92,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "CrashLabTests",
-            dependencies: ["CrashLab", "PageStore", "TestSupport", "varve-crash-child"], swiftSettings: strict),
+            dependencies: ["CrashLab", "TestSupport", "varve", "varve-crash-child"], swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VirtualMemoryTests",

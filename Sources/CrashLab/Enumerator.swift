@@ -14,7 +14,7 @@ public struct Enumerator: Sendable {
     /// Processes that check, at once.
     public var checkers = 2
     /// Of so many images the recovery of one is traced and cut too; 0: of none.
-    public var recoveryEvery = 50
+    public var recoveryEvery = 150
     /// Files (the ends of their paths) whose synchronisations count for nothing.
     public var lying: [String] = []
     /// A run is given up after so many failures.

@@ -104,20 +104,22 @@ enum LabWork {
 enum LabCheck {
     static func serve() -> Never {
         let checker = Checker()
+        var requests = 0
         while let line = readLine() {
             alarm(60)
             let words = line.split(separator: " ")
             guard words.count == 3, let seed = UInt64(words[1]), let count = Int(words[2]) else { exit(64) }
             let acknowledged = (0..<count).compactMap { _ in readLine() }
             do {
-                try check(String(words[0]), LabRun(seed: seed), acknowledged, checker)
+                try check(String(words[0]), LabRun(seed: seed), acknowledged, checker, goesOn: requests % 8 == 0)
                 LabRun.say("ok")
             } catch { LabRun.say("\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")) }
+            requests += 1
         }
         exit(0)
     }
 
-    private static func check(_ folder: String, _ run: LabRun, _ lines: [String], _ checker: Checker) throws {
+    private static func check(_ folder: String, _ run: LabRun, _ lines: [String], _ checker: Checker, goesOn: Bool) throws {
         let path = LabRun.store(in: folder)
         if lines.isEmpty, access(path, F_OK) != 0 { return }
         let store = try PageStore.open(path)
@@ -126,7 +128,8 @@ enum LabCheck {
         let model = try expected(run, lines, found)
         try checker.check(store, model)
         try verify(store)
-        // The store takes and keeps a new commit, and moves what it holds.
+        // One image in so many, and a process' first: the store takes and keeps a new commit, and moves what it holds.
+        guard goesOn else { return }
         let version = try store.commit([], operations: [.mapChanges([1])])
         guard version > found else { throw Mismatch("version \(version) after \(found)") }
         try store.settle()

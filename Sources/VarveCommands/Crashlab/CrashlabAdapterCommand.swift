@@ -11,7 +11,11 @@ struct CrashlabAdapterCommand: Subcommand {
     @Argument var verb: String
     @Argument var rest: [String] = []
 
+    /// Working on with what was recovered takes as long as looking at it: one image in so many, and a process' first.
+    private static let goesOnEvery = 8
+
     func execute(_ console: Console) throws -> ExitStatus {
+        guard store == "varve" else { return ExitStatus(rawValue: CrashlabAdapters.run(store, [verb] + rest)) }
         switch (verb, rest.count) {
         case ("work", 2):
             guard let seed = UInt64(rest[1]) else { break }
@@ -49,18 +53,20 @@ struct CrashlabAdapterCommand: Subcommand {
 
     private func check(_ console: Console) throws {
         var requests = LineReader(console)
+        var count = 0
         while let line = try requests.next() {
             let words = line.split(separator: " ")
-            guard words.count == 3, let seed = UInt64(words[1]), let count = Int(words[2]) else {
+            guard words.count == 3, let seed = UInt64(words[1]), let lines = Int(words[2]) else {
                 throw CommandFailure.usage(message: "'\(line)' is no request", advice: "See docs/CRASHLAB.md")
             }
             var acknowledged: [String] = []
-            for _ in 0..<count { if let line = try requests.next() { acknowledged.append(line) } }
+            for _ in 0..<lines { if let line = try requests.next() { acknowledged.append(line) } }
             var answer = "ok"
             do {
-                try CrashlabCheck(folder: String(words[0]), seed: seed, acknowledged: acknowledged).run()
+                try CrashlabCheck(folder: String(words[0]), seed: seed, acknowledged: acknowledged, goesOn: count % Self.goesOnEvery == 0).run()
             } catch { answer = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ") }
             try console.print(answer)
+            count += 1
         }
     }
 }

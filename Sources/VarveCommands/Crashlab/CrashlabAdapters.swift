@@ -1,3 +1,4 @@
+internal import CCrashAdapters
 internal import CrashLab
 internal import FoundationEssentials
 internal import Glibc
@@ -5,7 +6,21 @@ internal import Varve
 
 /// What the lab can test, and the library that records it.
 enum CrashlabAdapters {
-    static let names = ["varve"]
+    static let names = ["varve"] + others
+
+    /// Those that are not ours.
+    private static var others: [String] {
+        var names: [String] = []
+        while let name = crash_adapter_name(Int32(names.count)) { names.append(String(cString: name)) }
+        return names
+    }
+
+    /// Runs another store's adapter; its exit status.
+    static func run(_ store: String, _ arguments: [String]) -> Int32 {
+        let copies = arguments.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        return copies.map { UnsafePointer($0) }.withUnsafeBufferPointer { crash_adapter_run(store, Int32($0.count), $0.baseAddress) }
+    }
 
     /// One of ours by its name, else a program and its arguments, separated by spaces.
     static func find(_ name: String) throws -> Adapter {

@@ -11,28 +11,38 @@ struct CrashlabCheck {
     let folder: String
     let seed: UInt64
     let acknowledged: [String]
+    /// Whether the store is worked with afterwards, too.
+    let goesOn: Bool
 
     func run() throws {
         let path = CrashlabStore.path(in: folder)
         if acknowledged.isEmpty, access(path, F_OK) != 0 { return }
-        // Without a line, anything may be there of what makes the first state, if it is sound.
-        guard !acknowledged.isEmpty else {
-            let store = try Store.open(path)
-            try verify(store)
-            return try store.close()
-        }
-        let store = try Store.open(path)
-        let found = try store.version(of: .head)
-        let model = try expected(found)
-        try verify(store)
-        try compareObjects(store, model.state, .head)
-        try compareSnapshots(store, model)
-        try store.close()
+        guard acknowledged.contains(where: { $0.first?.isNumber == true }) else { return try checkUnfinished(path) }
         let open = try CrashlabStore(in: folder)
+        let found = try open.store.version(of: .head)
+        let (model, inFlight) = try expected(found)
+        // First as recovery left it: what verifies settles.
         try compareMemory(open, model.state)
         try compareWords(open, model.state)
-        try goOn(open, model, found)
+        try compareObjects(open.store, model.state, .head)
+        try compareSnapshots(open.store, model)
+        try verify(open.store)
+        if goesOn { try goOn(open, model, found) }
         try open.close()
+        try compareCopies(model, inFlight)
+    }
+
+    /// Where the work had not said that it begins, any part of making the first state may be there, if it is sound.
+    private func checkUnfinished(_ path: String) throws {
+        let store = try Store.open(path)
+        let found = try store.version(of: .head)
+        for line in acknowledged {
+            guard let shown = line.split(separator: " ").last.flatMap({ UInt64($0) }), found >= Version(shown) else {
+                throw Violation("version \(found) is the last, after '\(line)'")
+            }
+        }
+        try verify(store)
+        try store.close()
     }
 
     private func verify(_ store: Store) throws {
@@ -41,8 +51,8 @@ struct CrashlabCheck {
         guard findings.isEmpty else { throw Violation("verify: \(findings.joined(separator: "; "))") }
     }
 
-    /// The model at the version that was recovered, which must be one that may be.
-    private func expected(_ found: Version) throws -> CrashlabModel {
+    /// The model at the version that was recovered, which must be one that may be; and the step that may have been under way.
+    private func expected(_ found: Version) throws -> (CrashlabModel, CrashlabModel.Step?) {
         var promised: [(last: Version, durable: Version)] = []
         var durable = Version.zero
         for line in acknowledged {
@@ -60,15 +70,17 @@ struct CrashlabCheck {
             next.apply(next.next(&random))
             guard step.last <= found else {
                 guard version == found else { throw Violation("version \(found) is between those that were made") }
-                return model
+                return (model, nil)
             }
             model = next
             version = step.last
         }
-        guard found > version else { return model }
-        guard promised.count <= CrashlabModel.stepCount else { throw Violation("version \(found) was never made") }
-        model.apply(model.next(&random))
-        return model
+        let inFlight = promised.count <= CrashlabModel.stepCount ? model.next(&random) : nil
+        if found > version {
+            guard let inFlight else { throw Violation("version \(found) was never made") }
+            model.apply(inFlight)
+        }
+        return (model, inFlight)
     }
 
     private func compareObjects(_ store: Store, _ expected: CrashlabState, _ at: Store.State, only: String? = nil) throws {
@@ -134,6 +146,41 @@ struct CrashlabCheck {
         guard found == expected.words else {
             let keys = Set(found.keys).union(expected.words.keys).sorted().filter { found[$0] != expected.words[$0] }
             throw Violation("\(keys.count) of the heap's words differ, the first under \(keys[0])")
+        }
+    }
+
+    /// Copies and exported files are there and whole; those that were being made are whole or not there.
+    private func compareCopies(_ model: CrashlabModel, _ inFlight: CrashlabModel.Step?) throws {
+        for (name, state) in model.backups { try compareBackup(name, state) }
+        for (name, object) in model.exports { try compareExport(name, object) }
+        switch inFlight {
+        case .backUp(let name) where access("\(folder)/\(name)", F_OK) == 0: try compareBackup(name, model.state)
+        case .export(let object, let name) where access("\(folder)/\(name)", F_OK) == 0:
+            try compareExport(name, model.state.objects[object]!)
+        default: break
+        }
+    }
+
+    private func compareBackup(_ name: String, _ state: CrashlabState) throws {
+        do {
+            let store = try Store.open("\(folder)/\(name)")
+            try compareObjects(store, state, .head)
+            try compareMap(store, state, .head)
+            try verify(store)
+            try store.close()
+        } catch { throw Violation("the copy '\(name)': \(error)") }
+    }
+
+    private func compareExport(_ name: String, _ object: CrashlabState.Object) throws {
+        let path = "\(folder)/\(name)"
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Violation("the exported file '\(name)' is not there") }
+        defer { Glibc.close(descriptor) }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: object.pageCount * CrashlabPage.size + 1, alignment: 8)
+        defer { buffer.deallocate() }
+        let count = max(0, pread(descriptor, buffer.baseAddress!, buffer.count, 0))
+        if let difference = CrashlabPage.difference(UnsafeRawBufferPointer(rebasing: buffer[..<count]), object) {
+            throw Violation("the exported file '\(name)': \(difference)")
         }
     }
 

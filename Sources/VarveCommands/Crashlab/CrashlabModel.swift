@@ -47,6 +47,9 @@ struct CrashlabModel {
 
     var state = CrashlabState()
     var snapshots: [String: Snapshot] = [:]
+    /// Copies of the store, and files that objects were exported to, by their names in the lab's folder.
+    var backups: [String: CrashlabState] = [:]
+    var exports: [String: CrashlabState.Object] = [:]
     private var names = 0
     private var seeds: UInt64 = 0
     private var identities = 0
@@ -85,6 +88,9 @@ struct CrashlabModel {
         case flush
         case reclaim
         case optimize(String)
+        case backUp(to: String)
+        case export(String, to: String)
+        case importFile(String, as: String)
         /// Closing and opening; the whole store goes back to a snapshot in between.
         case reopen(rollBackTo: String?)
     }
@@ -110,7 +116,7 @@ struct CrashlabModel {
         let writable = state.regions.filter { !$0.value.isReadOnly && state.content(of: $0.value).pageCount > 0 }.keys.sorted()
         let slot = Int.random(in: 1..<Self.slotCount, using: &random)
         let isDeferred = Bool.random(using: &random)
-        switch Int.random(in: 0..<38, using: &random) {
+        switch Int.random(in: 0..<41, using: &random) {
         case 0..<9:
             guard !writable.isEmpty else { return nil }
             let count = [1, 2, 3, 8, 24, 60].randomElement(using: &random)!
@@ -174,6 +180,11 @@ struct CrashlabModel {
         case 33: return .flush
         case 34, 35: return .reclaim
         case 36: return names.randomElement(using: &random).map { .optimize($0) }
+        case 37: return backups.isEmpty ? .backUp(to: newName("backup")) : nil
+        case 38: return names.randomElement(using: &random).map { .export($0, to: newName("export")) }
+        case 39:
+            guard names.count < 6, let file = exports.keys.sorted().randomElement(using: &random) else { return nil }
+            return .importFile(file, as: newName("object"))
         default:
             let whole = snapshots.filter { $0.value.object == nil }.keys.sorted()
             return .reopen(rollBackTo: Bool.random(using: &random) ? whole.randomElement(using: &random) : nil)
@@ -219,6 +230,11 @@ struct CrashlabModel {
         case .unmap(let slot): state.regions[slot] = nil
         case .protect(let slot, let isReadOnly): state.regions[slot]!.isReadOnly = isReadOnly
         case .flush, .reclaim, .optimize, .reopen(rollBackTo: nil): break
+        case .backUp(let name): backups[name] = state
+        case .export(let name, let file): exports[file] = state.objects[name]
+        case .importFile(let file, let name):
+            state.objects[name] = exports[file]
+            state.objects[name]!.identity = newIdentity()
         case .reopen(rollBackTo: let snapshot?):
             let living = Set(state.objects.values.map(\.identity))
             state = snapshots[snapshot]!.state

@@ -68,7 +68,7 @@ struct CrashlabRunCommand: Subcommand {
         let end = clock.now + .seconds(budget)
         while report.distinct < states, report.failures.count < lab.mostFailures, clock.now < end {
             // So many that a budget sees several seeds.
-            report.add(try lab.run(seed: seed, limit: min(states - report.distinct, 4000)))
+            report.add(try lab.run(seed: seed, limit: min(states - report.distinct, 1500)))
             seed += 1
         }
         return report

@@ -103,6 +103,13 @@ final class CrashlabWork {
         case .flush: try store.flush()
         case .reclaim: try store.reclaim()
         case .optimize(let name): _ = try store.optimize(name)
+        case .backUp(let name):
+            try store.flush()
+            try store.backup(to: folder + "/" + name)
+        case .export(let name, let file):
+            try store.flush()
+            _ = try store.export(.init(name: name), to: folder + "/" + file)
+        case .importFile(let file, let name): _ = try store.importFile(folder + "/" + file, named: name)
         case .reopen(let snapshot):
             try open.close()
             open = try CrashlabStore(in: folder, rollBackTo: snapshot)
