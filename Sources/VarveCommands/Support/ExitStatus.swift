@@ -22,7 +22,7 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable {
 
     /// The codes and their meanings in one line.
     static let summary = """
-        0 done, 1 differences, leaks or violations found, 2 failed, 10 no store, 11 locked by another process, 12 damaged, \
+        0 done, 1 differences, leaks, violations, 2 failed, 10 no store, 11 locked by another process, 12 damaged, \
         13 made by a newer format, 64 wrong usage
         """
 }
