@@ -7,7 +7,7 @@ import VMTypes
 /// The page store as an adapter of the crash lab: commits of every kind with a small ring, settling, merging, checkpoints.
 ///
 /// A line of work is `LAST DURABLE`, the last version that there is and the last that a power cut may not take; one of a
-/// recovery is `recovered LAST`.
+/// recovery is `recovered LAST`; the commits of map changes that come after it say `more LAST DURABLE`.
 struct LabRun {
     static let steps = 24
     let seed: UInt64
@@ -94,8 +94,17 @@ enum LabWork {
         LabRun.end {
             guard access(LabRun.store(in: folder), F_OK) == 0 else { return }
             let store = try PageStore.open(LabRun.store(in: folder))
-            LabRun.say("recovered \(store.lastVersion)")
-            try store.close()
+            let first = store.lastVersion
+            var durable = first
+            LabRun.say("recovered \(first)")
+            for number in 1...4 {
+                let isDeferred = number % 2 == 0
+                let bytes = [UInt8](repeating: UInt8(number), count: 3000 * number)
+                let last = try store.commit([], operations: [.mapChanges(bytes)], durability: isDeferred ? .deferred : .synced)
+                if !isDeferred { durable = last }
+                LabRun.say("more \(last) \(durable)")
+            }
+            if first.rawValue % 2 == 0 { try store.close() }
         }
     }
 }
@@ -146,15 +155,19 @@ enum LabCheck {
 
     /// The model at the version that was recovered, which must be one that may be.
     private static func expected(_ run: LabRun, _ lines: [String], _ found: Version) throws -> Model {
-        var acknowledged: [(last: Version, durable: Version)] = []
+        var acknowledged: [Version] = []
         var durable = LabRun.first
+        var found = found
+        let last = found
         for line in lines {
             let words = line.split(separator: " ")
-            guard words.count == 2, let number = UInt64(words[1]) else { exit(64) }
-            durable = max(durable, Version(number))
-            if let last = UInt64(words[0]) { acknowledged.append((Version(last), Version(number))) }
+            let numbers = words.compactMap { UInt64($0) }.map { Version($0) }
+            guard let number = numbers.last else { exit(64) }
+            durable = max(durable, number)
+            // What came after a recovery changed maps only.
+            if words[0] == "recovered" { found = number } else if words[0] != "more" { acknowledged.append(numbers[0]) }
         }
-        guard found >= durable else { throw Mismatch("version \(found) is the last, and \(durable) was durable") }
+        guard last >= durable else { throw Mismatch("version \(last) is the last, and \(durable) was durable") }
         var model = Model()
         model.last = LabRun.first
         model.retention = LabRun.retention
@@ -163,11 +176,11 @@ enum LabCheck {
             var next = model
             var planner = Planner(step)
             guard let plan = planner.plan(step.kind, &next) else { continue }
-            guard acknowledgement.last <= found else {
+            guard acknowledgement <= found else {
                 guard model.last == found else { throw Mismatch("version \(found) lies within a commit") }
                 return model
             }
-            next.apply(plan, as: acknowledgement.last)
+            next.apply(plan, as: acknowledgement)
             model = next
         }
         if found > model.last {

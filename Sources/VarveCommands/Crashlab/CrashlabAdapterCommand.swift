@@ -48,7 +48,9 @@ struct CrashlabAdapterCommand: Subcommand {
         guard access(path, F_OK) == 0 else { return }
         let store = try Store.open(path)
         try console.print("recovered \(try store.version(of: .head))")
-        try store.close()
+        let isMade = try store.taskNames().contains(CrashlabStore.task) && !store.regions(ofTask: CrashlabStore.task).isEmpty
+        guard isMade else { return try store.close() }
+        try CrashlabWork.goOn(try CrashlabStore(store), console)
     }
 
     private func check(_ console: Console) throws {

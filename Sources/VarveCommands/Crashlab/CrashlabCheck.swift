@@ -3,10 +3,7 @@ internal import Varve
 
 /// Compares what a crash left with what a seed's work had been promised.
 struct CrashlabCheck {
-    struct Violation: Error, CustomStringConvertible {
-        let description: String
-        init(_ description: String) { self.description = description }
-    }
+    typealias Violation = CrashlabViolation
 
     let folder: String
     let seed: UInt64
@@ -36,11 +33,8 @@ struct CrashlabCheck {
     private func checkUnfinished(_ path: String) throws {
         let store = try Store.open(path)
         let found = try store.version(of: .head)
-        for line in acknowledged {
-            guard let shown = line.split(separator: " ").last.flatMap({ UInt64($0) }), found >= Version(shown) else {
-                throw Violation("version \(found) is the last, after '\(line)'")
-            }
-        }
+        let durable = try CrashlabPromises(acknowledged).durable
+        guard found >= durable else { throw Violation("version \(found) is the last, and \(durable) was durable") }
         try verify(store)
         try store.close()
     }
@@ -53,27 +47,36 @@ struct CrashlabCheck {
 
     /// The model at the version that was recovered, which must be one that may be; and the step that may have been under way.
     private func expected(_ found: Version) throws -> (CrashlabModel, CrashlabModel.Step?) {
-        var promised: [(last: Version, durable: Version)] = []
-        var durable = Version.zero
-        for line in acknowledged {
-            let words = line.split(separator: " ")
-            guard words.count == 2, let number = UInt64(words[1]) else { throw Violation("the lab sent '\(line)'") }
-            durable = max(durable, Version(number))
-            if let last = UInt64(words[0]) { promised.append((Version(last), Version(number))) }
+        let promises = try CrashlabPromises(acknowledged)
+        guard found >= promises.durable else { throw Violation("version \(found) is the last, and \(promises.durable) was durable") }
+        guard let recovered = promises.recovered else { return try expected(found, promises.work) }
+        // A process came after the first cut, and committed more.
+        var (model, _) = try expected(recovered, promises.work)
+        let extras = promises.extras.filter { $0 <= found }
+        for number in 0..<extras.count { model.applyExtra(number + 1) }
+        if found > extras.last ?? recovered {
+            guard extras.count == promises.extras.count, extras.count < CrashlabModel.extraCount else {
+                throw Violation("version \(found) was never made")
+            }
+            model.applyExtra(extras.count + 1)
         }
-        guard found >= durable else { throw Violation("version \(found) is the last, and \(durable) was durable") }
+        return (model, nil)
+    }
+
+    /// The model at a version of the work's.
+    private func expected(_ found: Version, _ promised: [Version]) throws -> (CrashlabModel, CrashlabModel.Step?) {
         var random = LabRandom(seed: seed)
         var model = CrashlabModel()
-        var version = promised[0].last
+        var version = promised[0]
         for step in promised.dropFirst() {
             var next = model
             next.apply(next.next(&random))
-            guard step.last <= found else {
+            guard step <= found else {
                 guard version == found else { throw Violation("version \(found) is between those that were made") }
                 return (model, nil)
             }
             model = next
-            version = step.last
+            version = step
         }
         let inFlight = promised.count <= CrashlabModel.stepCount ? model.next(&random) : nil
         if found > version {

@@ -196,6 +196,17 @@ struct CrashlabModel {
         return identities
     }
 
+    /// What a process commits that comes after a crash: a page and a word each time.
+    static let extraCount = 4
+    static func extraPage(_ number: Int) -> Int { number % 3 }
+    static func extraSeed(_ number: Int) -> UInt64 { UInt64(0xabcd00 + number) }
+    static func extraKey(_ number: Int) -> Int { 2000 + number }
+
+    mutating func applyExtra(_ number: Int) {
+        state.objects[state.regions[0]!.object!]!.pages[Self.extraPage(number)] = Self.extraSeed(number)
+        state.words[Self.extraKey(number)] = number
+    }
+
     /// What holds after a step.
     mutating func apply(_ step: Step) {
         switch step {

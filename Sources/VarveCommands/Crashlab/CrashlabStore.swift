@@ -7,8 +7,8 @@ final class CrashlabStore {
     static let root = "words"
 
     let store: Store
-    private(set) var task: VMTask
-    private(set) var heap: PersistentHeap
+    let task: VMTask
+    let heap: PersistentHeap
     let words: PersistentDictionary<Int, Int>
     /// Where slot 0 of the task lies.
     let base: UInt64
@@ -33,9 +33,15 @@ final class CrashlabStore {
     }
 
     /// Opens it; `rollBackTo` is done before tasks are attached.
-    init(in folder: String, rollBackTo snapshot: String? = nil) throws {
-        store = try Store.open(Self.path(in: folder))
+    convenience init(in folder: String, rollBackTo snapshot: String? = nil) throws {
+        let store = try Store.open(Self.path(in: folder))
         if let snapshot { try store.rollback(to: .snapshot(snapshot)) }
+        try self.init(store)
+    }
+
+    /// Attaches the task and opens the heap.
+    init(_ store: Store) throws {
+        self.store = store
         heap = try PersistentHeap.open(in: store, options: .init(capacity: 1 << 20, name: Self.heap))
         words = try heap.root(Self.root, of: PersistentDictionary<Int, Int>.self)
         task = try store.task(named: Self.task)

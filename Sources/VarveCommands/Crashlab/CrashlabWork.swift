@@ -33,6 +33,22 @@ final class CrashlabWork {
         try open.close()
     }
 
+    /// What a process does that comes after a crash: some commits, each told as `more LAST DURABLE`; then it closes the store or,
+    /// as often, does not.
+    static func goOn(_ open: CrashlabStore, _ console: Console) throws {
+        let first = try open.store.version(of: .head)
+        var durable = first
+        for number in 1...CrashlabModel.extraCount {
+            CrashlabPage.fill(open.task.pointer(open.address(0)) + CrashlabModel.extraPage(number) * CrashlabPage.size, CrashlabModel.extraSeed(number))
+            open.words[CrashlabModel.extraKey(number)] = number
+            let isDeferred = number % 2 == 0
+            let last = try open.heap.commit(durability: isDeferred ? .deferred : .synced)
+            if !isDeferred { durable = last }
+            try console.print("more \(last) \(durable)")
+        }
+        if first.rawValue % 2 == 0 { try open.close() }
+    }
+
     private func acknowledge() throws { try console.print("\(last) \(durable)") }
 
     /// After a call whose commit, where it made one, is on the disk.
