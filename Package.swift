@@ -20,6 +20,7 @@ let package = Package(
         .library(name: "Varve", targets: ["Varve"]),
         .library(name: "CVarve", type: .dynamic, targets: ["CVarve"]),
         .executable(name: "varve", targets: ["varve"]),
+        .library(name: "varve-crash-recorder", type: .dynamic, targets: ["CCrashRecorder"]),
     ],
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -62,10 +63,18 @@ let package = Package(
             ]),
         .target(
             name: "VarveCommands",
-            dependencies: ["Varve", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Varve", "CrashLab", "CCrashAdapters", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .executableTarget(name: "varve", dependencies: ["VarveCommands"], swiftSettings: strict),
         .executableTarget(name: "varve-examples", dependencies: ["Varve"], path: "Examples/Swift", swiftSettings: strict),
+        // What a process does to files, recorded: loaded before the C library, never linked.
+        .target(name: "CCrashRecorder", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])], linkerSettings: [.linkedLibrary("dl")]),
+        .systemLibrary(name: "CCrashRecorderHeader", path: "Sources/CCrashRecorder/include"),
+        // Other stores that the lab is tried on; in C, so that no module of ours knows two of them.
+        .target(
+            name: "CCrashAdapters", dependencies: ["CLMDB"], cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])],
+            linkerSettings: [.linkedLibrary("lmdb"), .linkedLibrary("sqlite3")]),
+        .target(name: "CrashLab", dependencies: ["CCrashRecorderHeader"], swiftSettings: strict),
         .target(name: "TestSupport", dependencies: ["VMTypes"], path: "Tests/TestSupport", swiftSettings: strict),
         .target(
             name: "PageStoreModel", dependencies: ["PageStore", "TestSupport", "VMTypes"], path: "Tests/PageStoreModel",
@@ -81,6 +90,9 @@ let package = Package(
         .testTarget(
             name: "PageStoreTests", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "varve-crash-child"],
             swiftSettings: strict),
+        .testTarget(
+            name: "CrashLabTests",
+            dependencies: ["CrashLab", "TestSupport", "varve", "varve-crash-child"], swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VirtualMemoryTests",

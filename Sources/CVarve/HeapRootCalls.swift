@@ -15,7 +15,7 @@ public func varve_heap_root(
         guard size > 0, size <= UInt64(heap.capacity) else {
             throw HeapError(.invalid, "no root has \(size) bytes", advice: "Give sizeof its type")
         }
-        let offset = try heap.rawRoot(name, layouts: try layouts(type, size), byteCount: Int(size), version: Int(version))
+        let offset = try heap.rawRoot(name, layouts: try layouts(type, size), byteCount: Int(size), version: Int(version)).offset
         place.storeBytes(of: heap.space.base + offset, as: UnsafeMutableRawPointer?.self)
     }
 }
@@ -53,8 +53,8 @@ private struct BytesValue: BitwiseCopyable {
     static let layouts = ["Bytes{block@0: Int, count@8: Int}"]
 }
 
-/// Where the value of a root of bytes lies; the root is made where it is not there.
-private func bytesRoot(_ heap: PersistentHeap, _ name: String, _ version: UInt32) throws(HeapError) -> Int {
+/// Where the value of a root of bytes lies, and whether this call made it.
+private func bytesRoot(_ heap: PersistentHeap, _ name: String, _ version: UInt32) throws(HeapError) -> (offset: Int, isNew: Bool) {
     try heap.rawRoot(name, layouts: BytesValue.layouts, byteCount: MemoryLayout<BytesValue>.size, version: Int(version))
 }
 
@@ -97,10 +97,9 @@ public func varve_heap_bytes(
         let (name, size, place) = try translating { () throws(StoreError) in
             (try text(name, "the root's name"), try required(size, "size"), try required(place, "place"))
         }
-        // Whether the root is new, and its bytes: no other thread makes it between the two.
+        // No other thread finds the new root before its bytes.
         let value = try heap.excludingChanges { () throws(HeapError) in
-            let isNew = !heap.rootNames.contains(name)
-            let offset = try bytesRoot(heap, name, version)
+            let (offset, isNew) = try bytesRoot(heap, name, version)
             return isNew && size.pointee > 0 ? try resize(heap, offset, to: size.pointee) : heap.space.load(offset)
         }
         size.pointee = UInt64(value.count)
@@ -115,7 +114,7 @@ public func varve_heap_bytes_resize(
     heapCode { () throws(HeapError) in
         let heap = try CVarve.heap(heap)
         let name = try translating { () throws(StoreError) in try text(name, "the root's name") }
-        show(try resize(heap, try bytesRoot(heap, name, version), to: size), of: heap, at: place)
+        show(try resize(heap, try bytesRoot(heap, name, version).offset, to: size), of: heap, at: place)
     }
 }
 

@@ -4,6 +4,12 @@ internal import Varve
 /// Says what no call says that fails before it reaches its task: that the task has ended.
 func requireAlive(_ task: VMTask) throws(VMError) { try task.inherit(address: 0, size: 0, .copy) }
 
+/// Says so for an argument that is NULL or means nothing, of a call of a task that started this program.
+private func refusal(_ what: String, _ task: RemoteTask) throws(VMError) -> VMError {
+    try task.inherit(address: 0, size: 0, .copy)
+    return VMError(.invalidArgument, what)
+}
+
 /// What a child receives, of a number that may mean nothing. The task comes first in the order of checks.
 func inheritance(_ number: vm_inherit_t, _ task: VMTask) throws(VMError) -> Inheritance {
     if let known = Inheritance(rawValue: number) { return known }
@@ -27,7 +33,7 @@ public func varve_vm_map(
     kernReturn { () throws(VMError) in
         if object == nil, let inherited = inheritedTask(task) {
             guard let address, let handed = Inheritance(rawValue: inheritance) else {
-                throw VMError(.invalidArgument, "address is NULL, or \(inheritance) is no inheritance")
+                throw try refusal("address is NULL, or \(inheritance) is no inheritance", inherited)
             }
             address.pointee = try inherited.map(
                 address: address.pointee, size: size, mask: mask, anywhere: anywhere != 0, offset: offset,
@@ -49,7 +55,7 @@ public func varve_vm_allocate(
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
         if let inherited = inheritedTask(task) {
-            guard let address else { throw VMError(.invalidArgument, "address is NULL") }
+            guard let address else { throw try refusal("address is NULL", inherited) }
             address.pointee = try inherited.allocate(address: address.pointee, size: size, anywhere: anywhere != 0)
             return
         }
@@ -88,7 +94,7 @@ public func varve_vm_inherit(
     kernReturn { () throws(VMError) in
         if let inherited = inheritedTask(task) {
             guard let handed = Inheritance(rawValue: inheritance) else {
-                throw VMError(.invalidArgument, "\(inheritance) is no inheritance")
+                throw try refusal("\(inheritance) is no inheritance", inherited)
             }
             return try inherited.inherit(address: address, size: size, handed)
         }
@@ -107,9 +113,14 @@ public func varve_vm_remap(
         let target = try CVarve.task(task)
         let place = try argument(address, "address", target.task)
         let origin = try sourceTask(source, for: target)
+        guard let handed = Inheritance(rawValue: inheritance) else {
+            try requireAlive(target.task)
+            guard !origin.isTerminated else { throw VMError(.invalidTask, "the source task '\(origin.name)' was terminated") }
+            throw VMError(.invalidArgument, "\(inheritance) is no inheritance")
+        }
         let made = try target.task.remap(
             address: place.pointee, size: size, mask: mask, anywhere: anywhere != 0, source: origin,
-            sourceAddress: source_address, copy: copy != 0, inheritance: try CVarve.inheritance(inheritance, target.task))
+            sourceAddress: source_address, copy: copy != 0, inheritance: handed)
         place.pointee = made.address
         cur?.pointee = made.current.rawValue
         max?.pointee = made.maximum.rawValue

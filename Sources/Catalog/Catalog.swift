@@ -64,9 +64,11 @@ public final class Catalog: Sendable {
         }
     }
 
-    /// Notes the mark, where nobody else moves it.
+    /// Notes the mark, where nobody else moves it; nil: the file alone can say.
     func remember(_ mark: Version?) {
-        if !readOnly { knownMark.withLock { $0 = mark } }
+        guard !readOnly else { return }
+        // The mark only ascends: of two threads that apply, the one that is first in the file may be last here.
+        knownMark.withLock { known in known = mark.map { max($0, known ?? .zero) } }
     }
 
     /// Ends the connection; every later call throws `.wrongState`. Closing again does nothing.

@@ -36,7 +36,7 @@ public struct LayerInput {
 ///
 /// Invariant: one thread at a time uses it: the one that captures, then, from queueing to `outcome`, the leader.
 final class CommitRequest: @unchecked Sendable {
-    let buffer: AlignedBuffer
+    private(set) var buffer: AlignedBuffer
     /// Where the record begins in `buffer`, and its bytes.
     private(set) var start = 0
     private(set) var length = 0
@@ -169,6 +169,12 @@ final class CommitRequest: @unchecked Sendable {
             header: header,
             layers: YoungLayer.make(layers, staged: stagedPlaces, firstPage: header.position + prologue),
             operations: operations)
+    }
+
+    /// Hands the record's bytes over, and goes on with `spare`.
+    func takeBytes(leaving spare: AlignedBuffer) -> RecordBytes {
+        defer { buffer = spare }
+        return RecordBytes(buffer: buffer, start: start)
     }
 }
 

@@ -1,8 +1,8 @@
 /// For each page of a group of layers, which of them has it newest; layers are added oldest first.
 ///
 /// Invariant: each of `chunks` is nil or an allocation of `chunkPages` initialized words that this object alone owns. Used by
-/// one thread at a time.
-final class PageOwners {
+/// one thread at a time: who has `PageStore.merging`.
+final class PageOwners: @unchecked Sendable {
     /// 0: no layer has the page. Else the layer's number + 1, and `zeroFlag` where it says that the page is of zeros.
     private var chunks: [UnsafeMutablePointer<UInt32>?] = []
     private static let shift = 10
@@ -51,6 +51,20 @@ final class PageOwners {
         guard index < chunks.count, let chunk = chunks[index] else { return nil }
         let word = chunk[Int(page) & (Self.chunkPages - 1)] & ~Self.zeroFlag
         return word == 0 ? nil : Int(word) - 1
+    }
+
+    /// Makes one layer of those of `run`: what a merge of them wrote, which lacks what later ones replaced.
+    func join(_ run: Range<Int>) {
+        for case let chunk? in chunks {
+            for offset in 0..<Self.chunkPages {
+                let layer = Int(chunk[offset] & ~Self.zeroFlag) - 1
+                if layer > run.lowerBound { chunk[offset] -= UInt32(min(layer, run.upperBound - 1) - run.lowerBound) }
+            }
+        }
+        let living = pages[run].reduce(0, +)
+        entries.replaceSubrange(run, with: [entries[run].reduce(0, +)])
+        pages.replaceSubrange(run, with: [living])
+        written.replaceSubrange(run, with: [living])
     }
 
     private func forget(_ word: UInt32) {

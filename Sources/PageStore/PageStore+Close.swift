@@ -96,5 +96,5 @@ extension PageStore {
         try body()
     }
 
-    func abandon() { abandon {} }
+    package func abandon() { abandon {} }
 }

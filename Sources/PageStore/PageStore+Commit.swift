@@ -257,8 +257,15 @@ extension PageStore {
         }
     }
 
+    /// Bytes of a record that settling finds in memory. All that are kept fit the ring.
+    private static let leastKept = 256 << 10
+
     private func publish(_ request: CommitRequest, _ header: JournalHeader, _ state: inout State) {
-        let record = request.youngRecord(header)
+        var record = request.youngRecord(header)
+        // A short record costs settling little: many are read by one call.
+        if request.length >= Self.leastKept {
+            record.bytes = request.takeBytes(leaving: state.spareBuffers.popLast() ?? AlignedBuffer(capacity: Page.size))
+        }
         for layer in record.layers {
             guard let table = state.heads[layer.object] else { continue }
             PageStore.apply(layer, to: table)

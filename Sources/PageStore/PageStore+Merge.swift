@@ -1,4 +1,3 @@
-internal import Synchronization
 package import VMTypes
 
 /// Layers of one object between which nobody looks, oldest first.
@@ -21,7 +20,9 @@ extension PageStore {
     /// once a part of the file's size has been settled since the last time.
     package func mergeWhereWorthwhile() throws(StoreError) {
         let settled = state.withLock { $0.unmergedPages }
-        guard settled >= mergePolicy.settledPages, try settled >= lmdb.usage().used / Page.size / Self.looksAFile else { return }
+        guard settled >= mergePolicy.settledPages else { return }
+        let usage = try lmdb.usage()
+        guard settled >= (usage.used - usage.free) / Page.size / Self.looksAFile else { return }
         state.withLock { $0.unmergedPages = 0 }
         try mergingAlone { () throws(StoreError) in
             var report = ReclaimReport()
@@ -37,61 +38,85 @@ extension PageStore {
         }
     }
 
-    /// How often layers are looked at while as many bytes settle as the file has.
-    private static let looksAFile = 24
+    /// How often layers are looked at while as many bytes settle as are in use.
+    private static let looksAFile = 48
+    /// Bytes that must have gone out of use before they are buried ahead of the next run: burying costs flushes too.
+    private static let buriedAtOnce = 16 << 20
 
     private func mergeEmptiest(_ groups: [LayerGroup], _ report: inout ReclaimReport) throws(StoreError) {
-        let leases = try leases.all()
-        let known = surveyed.withLock { $0 }
-        var uses: [[UInt64]: [LayerUse]] = [:]
-        var all: [[LayerUse]] = []
-        for group in groups {
-            let found: [LayerUse]
-            if let before = known[group.records] { found = before } else { found = try use(of: group) }
-            uses[group.records] = found
-            all.append(
-                zip(group.layers, found).map { layer, use in
-                    var use = use
-                    use.isPinned = leases.contains {
-                        $0.pins(group.object, record: layer.row.record, last: layer.version, diedIn: .max)
-                    }
-                    return use
-                })
+        let before = surveyed
+        surveyed = LayerSurvey()
+        let held = try leases.all()
+        // One of this process that was not there the last time may be of a moment: nothing is left alone for it.
+        let leases = held.filter { $0.horizon == .max || before.leases.contains($0) }
+        let owners = try groups.map { (group) throws(StoreError) -> PageOwners? in
+            group.layers.count > 1 ? try self.owners(of: group, from: before) : nil
         }
-        surveyed.withLock { [uses] in $0 = uses }
-        let runs = mergePolicy.runs(of: all)
-        for index in Set(runs.map(\.group)).sorted() {
-            let owners = try owners(of: groups[index])
-            // Oldest first: what is checked before a run takes another's place are the layers after it.
-            for run in runs where run.group == index {
-                try merge(groups[index], run.layers, owners, &report, betweenSteps: settleWhatWaits)
+        let uses = zip(groups, owners).map { group, owners in
+            group.layers.indices.map { index in
+                var use = LayerUse(group.layers[index].row, index, owners)
+                use.isPinned = leases.contains {
+                    $0.pins(group.object, record: group.layers[index].row.record, last: group.layers[index].version, diedIn: .max)
+                }
+                return use
             }
         }
+        let runs = mergePolicy.runs(of: uses)
+        var survey = LayerSurvey(leases: Set(held))
+        var copied = 0
+        var buried = report.bytesFreed
+        for (index, group) in groups.enumerated() {
+            guard let owners = owners[index] else { continue }
+            var merged: [(run: Range<Int>, record: UInt64)] = []
+            // Oldest first: what is checked before a run takes another's place are the layers after it.
+            for run in runs where run.group == index {
+                let record = try merge(group, run.layers, owners, &report) { (pages) throws(StoreError) in
+                    copied += pages
+                    try settleWhatWaits(copied: copied)
+                }
+                if let record { merged.append((run.layers, record)) }
+                // What later runs copy goes where this one's layers were.
+                guard report.bytesFreed - buried >= Self.buriedAtOnce else { continue }
+                try bury(dryRun: false, &report)
+                buried = report.bytesFreed
+            }
+            var records = group.records
+            for (run, record) in merged.reversed() {
+                owners.join(run)
+                records.replaceSubrange(run, with: [record])
+            }
+            survey.groups[records[0]] = LayerSurvey.Group(records: records, owners: owners)
+        }
+        surveyed = survey
     }
 
-    /// What each layer of a group takes, and how much of it lives.
-    private func use(of group: LayerGroup) throws(StoreError) -> [LayerUse] {
-        if group.layers.count == 1 {
-            // Nothing in it can be dead.
-            let row = group.layers[0].row
-            return [LayerUse(taken: Int(row.partCount + row.pageCount), entries: Int(row.pageCount), pages: Int(row.pageCount))]
-        }
-        let owners = try owners(of: group)
-        return group.layers.indices.map { index in
-            let row = group.layers[index].row
-            return LayerUse(
-                taken: Int(row.partCount) + owners.written[index], entries: owners.entries[index], pages: owners.pages[index])
-        }
+    /// Settles where the ring fills, as `settleWhatWaits`, but a quarter of what has been copied: a long merge that lets in more
+    /// would take more space than it frees. Commits wait meanwhile, where the ring is full.
+    private func settleWhatWaits(copied: Int) throws(StoreError) {
+        if state.withLock({ $0.unmergedPages }) * 4 <= copied { try settleWhatWaits() }
     }
 
     /// Which layer of a group has each page newest. Only merging changes settled layers: no gate is needed.
     func owners(of group: LayerGroup) throws(StoreError) -> PageOwners {
         let owners = PageOwners()
-        for layer in group.layers {
-            owners.beginLayer(floor: layer.row.floorPage)
-            try forEachEntry(of: group.object, layer.row) { entry, _ in owners.add(entry) }
-        }
+        try add(group.layers[...], of: group.object, to: owners)
         return owners
+    }
+
+    private func add(_ layers: ArraySlice<ObjectLiveness.Layer>, of object: ObjectID, to owners: PageOwners) throws(StoreError) {
+        for layer in layers {
+            owners.beginLayer(floor: layer.row.floorPage)
+            try forEachEntry(of: object, layer.row) { entry, _ in owners.add(entry) }
+        }
+    }
+
+    /// The same, found from what the last survey knew of a group where only layers have come since.
+    private func owners(of group: LayerGroup, from survey: LayerSurvey) throws(StoreError) -> PageOwners {
+        guard let known = survey.groups[group.layers[0].row.record], group.records.starts(with: known.records) else {
+            return try owners(of: group)
+        }
+        try add(group.layers[known.records.count...], of: group.object, to: known.owners)
+        return known.owners
     }
 
     /// Calls `body` with each entry of a layer, and the page of the file that it is at, or would be next.
@@ -115,11 +140,12 @@ extension PageStore {
     /// Writes one layer of what lives in a run of a group's layers, in page order, and takes the run out of use.
     ///
     /// What a later layer of the group has again is dead, though the run does not hold that layer: nobody looks in between,
-    /// and nobody can afterwards.
+    /// and nobody can afterwards. Returns the new record's number; nil where somebody had begun to look.
+    @discardableResult
     func merge(
         _ group: LayerGroup, _ run: Range<Int>, _ owners: PageOwners, _ report: inout ReclaimReport,
-        betweenSteps: () throws(StoreError) -> Void = {}
-    ) throws(StoreError) {
+        betweenSteps: (_ pages: Int) throws(StoreError) -> Void
+    ) throws(StoreError) -> UInt64? {
         let object = group.object
         let fold = LayerFold()
         var through = run.upperBound - 1
@@ -157,7 +183,7 @@ extension PageStore {
                 }
             }
             Failpoint.pass("merge.part")
-            try betweenSteps()
+            try betweenSteps(end - start)
             start = end
         }
         isNamed = try rearranging(.merging) { () throws(StoreError) in
@@ -179,6 +205,7 @@ extension PageStore {
             try replace(object, old + [now.last!], by: new + [last], moves)
             return true
         }
+        return isNamed ? record : nil
     }
 
     /// The present rows of `versions`, where nobody looks between them.
@@ -190,7 +217,7 @@ extension PageStore {
 
     /// Settles where the ring fills: whoever merges in the background is the one who would, and waits for who merges otherwise.
     func settleWhatWaits() throws(StoreError) {
-        if hasMuchToSettle { try settleOnce() }
+        if hasMuchToSettle { _ = try settleAhead() }
     }
 
     /// Puts version rows, the first of them the merged record's, in the place of others, and tells the page tables where the

@@ -56,7 +56,7 @@ extension PageStore {
             guard let mine = try exclusively({ () throws(StoreError) in try liveness(of: object) })[object] else { return report }
             for layers in mine.liveGroups where layers.count > 1 {
                 let group = LayerGroup(object: object, layers: layers)
-                try merge(group, layers.indices, try owners(of: group), &report, betweenSteps: settleWhatWaits)
+                try merge(group, layers.indices, try owners(of: group), &report) { _ throws(StoreError) in try settleWhatWaits() }
             }
             try bury(dryRun: false, &report)
             return report
@@ -84,7 +84,7 @@ extension PageStore {
                 report.bytesFreed += total * Page.size
                 report.bytesRewritten += kept * Page.size
             } else {
-                try merge(group, group.layers.indices, owners, &report, betweenSteps: settleWhatWaits)
+                try merge(group, group.layers.indices, owners, &report) { _ throws(StoreError) in try settleWhatWaits() }
             }
         }
     }

@@ -28,10 +28,10 @@ extension PageStore {
     /// Bytes of journal that one transaction takes at most, unless one record alone is larger.
     private static let batchBytes = 24 << 20
 
-    /// Settles one batch; false where there was nothing to do.
+    /// Settles one batch; false where there was nothing to do. What lies in the last `newest` bytes of the journal stays there.
     @discardableResult
-    func settleOnce() throws(StoreError) -> Bool {
-        let done = try rearranging(.settling) { () throws(StoreError) in try settleBatch() }
+    func settleOnce(butFor newest: Int = 0) throws(StoreError) -> Bool {
+        let done = try rearranging(.settling) { () throws(StoreError) in try settleBatch(butFor: newest) }
         if done, let notify = onSettled.withLock({ $0 }) { notify() }
         return done
     }
@@ -55,10 +55,12 @@ extension PageStore {
         }
     }
 
-    private func settleBatch() throws(StoreError) -> Bool {
+    private func settleBatch(butFor newest: Int) throws(StoreError) -> Bool {
         let batch: [YoungRecord] = state.withLock { state in
             var end = 0
-            while end < state.young.count, state.young[end].version <= state.flushed {
+            while end < state.young.count, state.young[end].version <= state.flushed,
+                newest == 0 || state.young[end].header.position + UInt64(newest) < state.head
+            {
                 let bytes = state.young[end].header.position + state.young[end].header.length - state.tail
                 if end > 0 && bytes > UInt64(Self.batchBytes) { break }
                 end += 1
@@ -95,6 +97,7 @@ extension PageStore {
         Failpoint.pass("settle.committed")
         state.withLock { state in
             for (object, relocations) in moves { state.relocate(object, relocations) }
+            state.spareBuffers += batch.compactMap(\.bytes?.buffer)
             state.young.removeFirst(batch.count)
             state.settled = last.version
             state.tail = last.header.position + last.header.length
@@ -371,27 +374,46 @@ extension PageStore {
     }
 }
 
-/// The journal's bytes that a batch covers, read at once.
+/// The journal's bytes that a batch covers: those that are still in memory, and the others, read at once.
 private struct RingBytes {
-    private let buffer: AlignedBuffer
-    private var spans: [(position: UInt64, count: Int, offset: Int)] = []
+    private struct Span {
+        var position: UInt64
+        var count: Int
+        var base: UnsafeMutableRawPointer
+    }
+
+    /// What the spans' addresses lie in.
+    private var buffers: [AlignedBuffer] = []
+    private var spans: [Span] = []
 
     init(_ journal: Journal, _ batch: [YoungRecord]) throws(StoreError) {
-        let total = batch.reduce(0) { $0 + Int($1.header.length) }
-        buffer = AlignedBuffer(capacity: total)
-        var offset = 0
+        let unread = batch.reduce(0) { $0 + ($1.bytes == nil ? Int($1.header.length) : 0) }
+        let buffer = AlignedBuffer(capacity: unread)
+        buffers = [buffer] + batch.compactMap(\.bytes?.buffer)
+        var free = buffer.base
+        var isReadable = false
+        var reads: [Int] = []
         for record in batch {
             let count = Int(record.header.length)
-            if let last = spans.last, last.position + UInt64(last.count) == record.header.position,
+            if let bytes = record.bytes {
+                spans.append(Span(position: record.header.position, count: count, base: bytes.buffer.base + bytes.start))
+                isReadable = false
+                continue
+            }
+            if isReadable, let last = spans.last, last.position + UInt64(last.count) == record.header.position,
                 record.header.position % UInt64(journal.ringBytes) != 0
             {
                 spans[spans.count - 1].count += count
             } else {
-                spans.append((record.header.position, count, offset))
+                reads.append(spans.count)
+                spans.append(Span(position: record.header.position, count: count, base: free))
+                isReadable = true
             }
-            offset += count
+            free += count
         }
-        for span in spans { try journal.read(into: buffer[span.offset..<span.offset + span.count], at: span.position) }
+        for span in reads.map({ spans[$0] }) {
+            try journal.read(into: UnsafeMutableRawBufferPointer(start: span.base, count: span.count), at: span.position)
+        }
     }
 
     func page(at place: Place) throws(StoreError) -> UnsafeRawPointer {
@@ -405,6 +427,6 @@ private struct RingBytes {
         }
         let span = spans[low]
         guard position >= span.position, position + UInt64(Page.size) <= span.position + UInt64(span.count) else { throw outside }
-        return UnsafeRawPointer(buffer.base) + span.offset + Int(position - span.position)
+        return UnsafeRawPointer(span.base) + Int(position - span.position)
     }
 }

@@ -36,8 +36,8 @@ public final class PageStore: @unchecked Sendable {
     /// Changed by tests, before anything else is done with the store.
     package var checkpointPolicy = CheckpointPolicy()
     package var mergePolicy = MergePolicy()
-    /// What was last found of each group of layers, by their records' numbers; used under `merging`.
-    let surveyed = Mutex<[[UInt64]: [LayerUse]]>([:])
+    /// What merging found when it last looked; used under `merging`.
+    var surveyed = LayerSurvey()
     let spareRequests = Mutex<[CommitRequest]>([])
     /// Called on the settling thread once layers and map changes are in the page store.
     let onSettled: Mutex<(@Sendable () -> Void)?> = Mutex(nil)

@@ -32,8 +32,13 @@ extension PageStore {
     /// Somebody waits for room, or the journal still holds much.
     var hasMuchToSettle: Bool { state.withLock { $0.wantsSettling || isMuchToSettle($0) } }
 
-    /// More than a quarter of the ring: then the settler is woken, and goes on.
-    func isMuchToSettle(_ state: State) -> Bool { Int(state.head - state.tail) > ringBytes / 4 }
+    /// More than three eighths of the ring: then the settler is woken, and goes on.
+    func isMuchToSettle(_ state: State) -> Bool { Int(state.head - state.tail) > ringBytes / 8 * 3 }
+
+    /// Settles a batch in the background, but for the newest eighth of the ring: the versions that policy keeps, which settled
+    /// would be a layer each, and pages that are soon written again. Whoever waits for room finds it: a record takes a third of
+    /// the ring, and may leave as much at its end.
+    func settleAhead() throws(StoreError) -> Bool { try settleOnce(butFor: ringBytes / 8) }
 
     fileprivate func settleInBackground() {
         while true {
@@ -41,12 +46,16 @@ extension PageStore {
                 state.closing || state.wantsSettling ? (state.closing, state.wantsSettling, false) : nil
             }
             if work?.closing == true { break }
-            if work == nil, state.withLock({ $0.unflushed > 0 && $0.failure == nil && !$0.leading }) { try? flush() }
+            if work == nil {
+                if state.withLock({ $0.unflushed > 0 && $0.failure == nil && !$0.leading }) { try? flush() }
+                // Nobody commits much: memory goes back.
+                state.withLock { $0.spareBuffers = [] }
+            }
             guard work?.settles == true else { continue }
             state.withLock { $0.wantsSettling = false }
             do throws(StoreError) {
                 // Not until nothing is left: chasing a committer would settle a few commits a transaction.
-                while try settleOnce() && hasMuchToSettle { tidy() }
+                while try settleAhead() && hasMuchToSettle { tidy() }
             } catch {
                 state.withLock { $0.settleFailure = error }
                 state.wake()

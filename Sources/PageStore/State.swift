@@ -5,7 +5,16 @@ struct YoungRecord {
     var header: JournalHeader
     var layers: [YoungLayer]
     var operations: [StoreOperation]
+    /// The record's bytes as they went into the ring, so that settling need not read them back; nil where memory was not spent.
+    var bytes: RecordBytes?
     var version: Version { header.version }
+}
+
+/// A record's bytes in memory.
+struct RecordBytes {
+    var buffer: AlignedBuffer
+    /// Where the record begins in `buffer`.
+    var start: Int
 }
 
 /// One object's layer of a young record.
@@ -40,6 +49,8 @@ struct State {
     var reservedID: UInt64 = 0
     var epoch: UInt64
     var young: [YoungRecord] = []
+    /// Memory that held records which have settled, for those that come.
+    var spareBuffers: [AlignedBuffer] = []
     /// Records written since the last flush.
     var unflushed = 0
     var heads: [ObjectID: PageTable] = [:]

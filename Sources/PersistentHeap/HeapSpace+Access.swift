@@ -15,9 +15,13 @@ extension HeapSpace {
         return base.loadUnaligned(fromByteOffset: offset, as: type)
     }
 
-    /// Puts a value at an offset, and declares that.
+    /// Puts a value at an offset, and declares that: a change of its own, which waits while another thread commits or is in a
+    /// transaction.
     @inlinable @inline(__always)
     package func store<T: BitwiseCopyable>(_ value: T, at offset: Int) {
+        beginChange()
+        defer { endChange() }
+        // Within the change: the heap may have been closed meanwhile.
         check(offset, MemoryLayout<T>.size)
         willWrite(offset, MemoryLayout<T>.size)
         base.storeBytes(of: value, toByteOffset: offset, as: T.self)

@@ -98,26 +98,29 @@ public final class HeapSpace: @unchecked Sendable {
 
     /// From now on every access stops the program with a sentence, instead of touching what else may be there.
     func close() {
-        ThreadRecords.end(self)
+        // First: who waits to change the heap, and has no record any more, must see it.
         bounds.pointee.limit = 0
+        ThreadRecords.end(self)
         withCentral { _ in state = nil }
     }
 
-    /// Forgets all that was derived from the heap's bytes: they were put back. The gate is closed.
-    func forget() {
-        tables.takeDeclared { _, _ in }
-        forgetFailure()
+    /// Forgets all that was derived from the heap's bytes: they were put back, or some of them. The gate is closed, and the task
+    /// was told what was declared.
+    func forget(isComplete: Bool) {
+        if isComplete { forgetFailure() }
         forgetBlocks()
         restorations += 1
-        forgetFailure()
     }
 
-    /// Tells the task which pages were declared, or forgets them.
-    func takeDeclared(_ isToldTask: Bool) {
+    /// Tells the task which pages were declared; true where there were any.
+    func tellDeclared() -> Bool {
         let first = UInt64(UInt(bitPattern: base))
+        var isAny = false
         tables.takeDeclared { page, count in
-            if isToldTask { task?.touch(address: first + UInt64(page) << 12, size: UInt64(count) << 12) }
+            isAny = true
+            task?.touch(address: first + UInt64(page) << 12, size: UInt64(count) << 12)
         }
+        return isAny
     }
 
     var isClosed: Bool { bounds.pointee.limit == 0 }

@@ -49,25 +49,59 @@ extension PersistentHeap {
         }
     }
 
-    /// Opens a heap of a store that is open for writing; makes the heap where it is not there.
+    /// Opens a heap of a store that is open for writing; makes the heap, by a commit of its own, where it is not there.
+    ///
+    /// Throws `.wrongState` where the heap is open, and within a transaction or a change; `.uncommittedChanges` where the heap is
+    /// not there, and the store has changes that its commit would take.
     public static func open(in store: Store, options: Options = Options()) throws(HeapError) -> PersistentHeap {
         try open(in: store, options, isOwnStore: false)
     }
 
     private static func open(in store: Store, _ options: Options, isOwnStore: Bool) throws(HeapError) -> PersistentHeap {
         let name = options.name
+        let gate = WriteGate.of(store)
+        guard !gate.isHeldHere, !gate.isChangingHere else {
+            throw HeapError(
+                .wrongState, "the heap '\(name)' can't be opened within a transaction or a change", advice: "Open it before")
+        }
+        // One thread at a time: two would both find a new heap's memory unwritten.
+        gate.close()
+        defer { gate.open() }
+        let isUncommitted = try HeapError.translating { () throws(StoreError) in
+            isOwnStore ? false : try store.hasUncommittedChanges()
+        }
         let task = try attach(name, in: store, isRelocatable: options.relocatable)
         if let region = store.firstRegion(of: task) {
             let space = try existing(at: region.address, bytes: region.byteCount, task, store)
             return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
         }
+        guard !isUncommitted else {
+            store.takeBack(task)
+            throw HeapError(
+                .uncommittedChanges, "the heap '\(name)' is made by a commit, which would take what is not committed in the store",
+                advice: "Commit or abandon that first")
+        }
         guard (HeapFormat.minimumCapacity...HeapFormat.maximumCapacity).contains(options.capacity) else {
+            store.takeBack(task)
             throw HeapError(
                 .invalid, "no heap has a capacity of \(options.capacity) bytes",
                 advice: "Give \(HeapFormat.minimumCapacity) to \(HeapFormat.maximumCapacity)")
         }
+        do throws(HeapError) {
+            let space = try made(in: task, of: store, options)
+            _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'") }
+            return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
+        } catch {
+            // No later commit is to keep it in a window.
+            store.takeBack(task)
+            throw error
+        }
+    }
+
+    /// Maps the heap's object, which is made where it is not there, into its task.
+    private static func made(in task: VMTask, of store: Store, _ options: Options) throws(HeapError) -> HeapSpace {
         let region = try HeapError.translating { () throws(StoreError) in
-            try store.mapHeap(named: name, byteCount: options.capacity / 4096 * 4096, in: task)
+            try store.mapHeap(named: options.name, byteCount: options.capacity / 4096 * 4096, in: task)
         }
         let address = region.address, bytes = region.byteCount
         let base = task.pointer(address)
@@ -80,14 +114,7 @@ extension PersistentHeap {
             ]
             for (field, value) in fields { base.storeBytes(of: value, toByteOffset: field, as: Int.self) }
         }
-        let space: HeapSpace
-        do throws(HeapError) { space = try existing(at: address, bytes: bytes, task, store) } catch {
-            // The object is no heap: no commit is to keep it in a window.
-            try? task.terminate()
-            throw error
-        }
-        _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'") }
-        return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
+        return try existing(at: address, bytes: bytes, task, store)
     }
 
     /// The task whose window the heap lies in; another one, where that window is taken and the heap may be elsewhere.

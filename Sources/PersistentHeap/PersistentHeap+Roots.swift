@@ -1,30 +1,37 @@
 extension PersistentHeap {
-    /// The names of the heap's roots, in the order in which they were made.
-    public var rootNames: [String] { space.isClosed ? [] : directory.names() }
+    /// The names of the heap's roots, in the order in which they were made; none in a heap that was closed.
+    ///
+    /// Where they are damaged there are none, and `failure` says so.
+    public var rootNames: [String] {
+        if space.isClosed { return [] }
+        do throws(HeapError) { return try directory.all().map(\.name) } catch {
+            space.fail(error)
+            return []
+        }
+    }
 
     /// The root of that name, which is made with the default where it is not there.
     ///
+    /// Looking one up waits, as a change does, while another thread commits or is in a transaction. Where two threads make a
+    /// root at once, both get the one that was first.
     /// - Throws: `.layoutMismatch`, showing both layouts, where the root was made of another type, or of the type as it was
-    ///   before its fields changed; `.versionMismatch`; `.unsuitableType`; `.noRoot` in a read-only heap; `.full`.
+    ///   before its fields changed; `.versionMismatch`; `.unsuitableType`; `.noRoot` in a read-only heap; `.full`; `.damaged`.
     public func root<Value: Persistable>(
         _ name: String, of type: Value.Type = Value.self, version: Int = 1, default value: @autoclosure () -> Value
     ) throws(HeapError) -> Root<Value> {
         let layout = try checked(Value.layout, of: name)
-        if let number = directory.find(name) {
-            return Root(space: space, ref: Ref(offset: try place(of: number, name, layout, version, RootDirectory.valueKind)))
+        if let root = try directory.find(name) {
+            return Root(space: space, ref: Ref(offset: try place(of: root, layout.text, version, RootDirectory.valueKind)))
         }
         try requireNew(name, version)
         let first = value()
-        space.beginChange()
-        defer { space.endChange() }
-        let ref = try make(first)
-        do throws(HeapError) {
-            try directory.add(name, layout: layout.text, version: version, kind: RootDirectory.valueKind, value: ref.offset)
-        } catch {
-            try? free(ref)
-            throw error
+        let (root, isNew) = try directory.find(name, orAdd: layout.text, version: version, kind: RootDirectory.valueKind) {
+            () throws(HeapError) in try make(first).offset
+        } unmake: {
+            try? space.free($0)
         }
-        return Root(space: space, ref: ref)
+        let offset = isNew ? root.record.value : try place(of: root, layout.text, version, RootDirectory.valueKind)
+        return Root(space: space, ref: Ref(offset: offset))
     }
 
     /// The collection of that name, which is made empty where it is not there. Throws as the other `root` does.
@@ -32,22 +39,18 @@ extension PersistentHeap {
         _ name: String, of type: Container.Type = Container.self, version: Int = 1
     ) throws(HeapError) -> Container {
         let layout = try checked(Container.layout, of: name)
-        if let number = directory.find(name) {
-            let handle = try place(of: number, name, layout, version, RootDirectory.containerKind)
+        if let root = try directory.find(name) {
+            let handle = try place(of: root, layout.text, version, RootDirectory.containerKind)
             return try Container(validating: ContainerHandle(offset: handle), in: space)
         }
         try requireNew(name, version)
-        space.beginChange()
-        defer { space.endChange() }
-        let container = try Container.create(in: space)
-        let handle = try Container.store(container, in: space)
-        do throws(HeapError) {
-            try directory.add(name, layout: layout.text, version: version, kind: RootDirectory.containerKind, value: handle.offset)
-        } catch {
-            try? Container.release(handle, in: space)
-            throw error
+        let (root, isNew) = try directory.find(name, orAdd: layout.text, version: version, kind: RootDirectory.containerKind) {
+            () throws(HeapError) in try Container.store(Container.create(in: space), in: space).offset
+        } unmake: {
+            try? Container.release(ContainerHandle(offset: $0), in: space)
         }
-        return container
+        let offset = isNew ? root.record.value : try place(of: root, layout.text, version, RootDirectory.containerKind)
+        return try Container(validating: ContainerHandle(offset: offset), in: space)
     }
 
     /// Refuses a type that can't be kept here.
@@ -72,23 +75,21 @@ extension PersistentHeap {
     }
 
     /// Where a root's value is, once its layout, kind and version are what is expected.
-    func place(of number: Int, _ name: String, _ layout: TypeLayout, _ version: Int, _ kind: UInt32) throws(HeapError) -> Int {
-        let record = directory.record(number)
-        guard Int(record.version) == version else {
+    func place(of root: RootDirectory.Root, _ layout: String, _ version: Int, _ kind: UInt32) throws(HeapError) -> Int {
+        guard Int(root.record.version) == version else {
             throw HeapError(
-                .versionMismatch, "the root '\(name)' has version \(record.version), and \(version) was asked for",
+                .versionMismatch, "the root '\(root.name)' has version \(root.record.version), and \(version) was asked for",
                 advice: "Give an upgrade, or the version that it has")
         }
-        try requireLayout(record, name, layout, kind)
-        return record.value
+        try requireLayout(root, layout, kind)
+        return root.record.value
     }
 
     /// Refuses a root that was made as something else, showing both.
-    func requireLayout(_ record: RootDirectory.Record, _ name: String, _ layout: TypeLayout, _ kind: UInt32) throws(HeapError) {
-        let recorded = directory.text(record.layout, record.layoutBytes)
-        guard recorded == layout.text, record.kind == kind else {
+    func requireLayout(_ root: RootDirectory.Root, _ layout: String, _ kind: UInt32) throws(HeapError) {
+        guard root.layout == layout, root.record.kind == kind else {
             throw HeapError(
-                .layoutMismatch, "the root '\(name)' was made as \(recorded), and is opened as \(layout.text)",
+                .layoutMismatch, "the root '\(root.name)' was made as \(root.layout), and is opened as \(layout)",
                 advice: "Open it as what it is, or give its type a new version and an upgrade")
         }
     }

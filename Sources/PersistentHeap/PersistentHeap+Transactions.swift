@@ -158,7 +158,7 @@ extension PersistentHeap {
     }
 
     private func requireCommitted(_ declaredOnly: Bool) throws(HeapError) {
-        var isCommitted = space.gate.openSpaces.allSatisfy { !$0.tables.hasDeclared }
+        var isCommitted = !space.gate.hasDeclared
         if isCommitted, !declaredOnly {
             isCommitted = try HeapError.translating { () throws(StoreError) in try !store.hasUncommittedChanges() }
         }

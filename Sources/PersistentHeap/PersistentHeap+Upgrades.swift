@@ -2,23 +2,24 @@
 public struct RootUpgrade {
     /// The heap, within the upgrade's transaction.
     public let heap: PersistentHeap
-    public let name: String
+    public var name: String { root.name }
     /// The version that the root has.
-    public let version: Int
+    public var version: Int { Int(root.record.version) }
     /// The layout that it was made with.
-    public let layout: String
-    let record: RootDirectory.Record
+    public var layout: String { root.layout }
+    let root: RootDirectory.Root
 
     /// The value as it is, of the type that it was made as. Throws `.layoutMismatch` for another type.
     public func value<Old: Persistable>(as type: Old.Type = Old.self) throws(HeapError) -> Old {
-        try heap.requireLayout(record, name, Old.layout, RootDirectory.valueKind)
-        return heap.space.load(record.value)
+        try heap.requireLayout(root, Old.layout.text, RootDirectory.valueKind)
+        return heap.space.load(root.record.value)
     }
 
-    /// The collection as it is. Throws `.layoutMismatch` for another type. Whoever puts another in its place releases it.
+    /// The collection as it is. Throws `.layoutMismatch` for another type. It may be changed, and be the upgrade's answer; whoever
+    /// puts another in its place releases it.
     public func collection<Old: PersistentContainer>(as type: Old.Type = Old.self) throws(HeapError) -> Old {
-        try heap.requireLayout(record, name, Old.layout, RootDirectory.containerKind)
-        return Old.load(ContainerHandle(offset: record.value), in: heap.space)
+        try heap.requireLayout(root, Old.layout.text, RootDirectory.containerKind)
+        return Old.load(ContainerHandle(offset: root.record.value), in: heap.space)
     }
 }
 
@@ -38,12 +39,11 @@ extension PersistentHeap {
         _ name: String, of type: Value.Type = Value.self, version: Int, default value: @autoclosure () -> Value,
         upgrade: (RootUpgrade) throws -> Value
     ) throws -> Root<Value> {
-        if let old = try olderRoot(name, Value.layout, version) {
-            try transaction(message: "upgrade the root '\(name)' from version \(old.version) to \(version)") {
-                let ref = try make(try upgrade(old))
-                try replace(old, Value.layout, version, RootDirectory.valueKind, ref.offset)
-                if old.record.kind == RootDirectory.valueKind { try space.free(old.record.value) }
-            }
+        try upgradeRoot(name, Value.layout, version) { old in
+            let ref = try make(try upgrade(old))
+            try directory.replace(
+                name, layout: Value.layout.text, version: version, kind: RootDirectory.valueKind, value: ref.offset)
+            if old.root.record.kind == RootDirectory.valueKind { try space.free(old.root.record.value) }
         }
         return try root(name, of: type, version: version, default: value())
     }
@@ -53,71 +53,54 @@ extension PersistentHeap {
     public func root<Container: PersistentContainer>(
         _ name: String, of type: Container.Type = Container.self, version: Int, upgrade: (RootUpgrade) throws -> Container
     ) throws -> Container {
-        if let old = try olderRoot(name, Container.layout, version) {
-            try transaction(message: "upgrade the root '\(name)' from version \(old.version) to \(version)") {
-                let handle = try Container.store(try upgrade(old), in: space)
-                try replace(old, Container.layout, version, RootDirectory.containerKind, handle.offset)
-                if old.record.kind == RootDirectory.valueKind { try space.free(old.record.value) }
-            }
+        try upgradeRoot(name, Container.layout, version) { old in
+            let container = try upgrade(old)
+            let record = old.root.record
+            // The old collection itself, changed in place, belongs to the root already.
+            let isSame = record.kind == RootDirectory.containerKind && record.value == container.handle.offset && container.space === space
+            let handle = isSame ? container.handle : try Container.store(container, in: space)
+            try directory.replace(
+                name, layout: Container.layout.text, version: version, kind: RootDirectory.containerKind, value: handle.offset)
+            if record.kind == RootDirectory.valueKind { try space.free(record.value) }
         }
         return try root(name, of: type, version: version)
     }
 
-    private func olderRoot(_ name: String, _ layout: TypeLayout, _ version: Int) throws(HeapError) -> RootUpgrade? {
+    /// Runs `change` in a transaction where the root has an older version, read within the transaction: another thread may have
+    /// upgraded it meanwhile.
+    private func upgradeRoot(_ name: String, _ layout: TypeLayout, _ version: Int, _ change: (RootUpgrade) throws -> Void) throws {
         _ = try checked(layout, of: name)
-        guard let number = directory.find(name) else { return nil }
-        let record = directory.record(number)
-        guard Int(record.version) < version else { return nil }
+        guard let before = try directory.find(name), Int(before.record.version) < version else { return }
         try space.requireWritable()
-        return RootUpgrade(
-            heap: self, name: name, version: Int(record.version), layout: directory.text(record.layout, record.layoutBytes),
-            record: record)
-    }
-
-    private func replace(_ old: RootUpgrade, _ layout: TypeLayout, _ version: Int, _ kind: UInt32, _ value: Int) throws(HeapError) {
-        guard let number = directory.find(old.name) else {
-            throw HeapError(.noRoot, "the root '\(old.name)' was removed while it was upgraded")
+        try transaction(message: "upgrade the root '\(name)' from version \(before.record.version) to \(version)") {
+            guard let old = try directory.find(name), Int(old.record.version) < version else { return }
+            try change(RootUpgrade(heap: self, root: old))
         }
-        var record = old.record
-        record.version = UInt32(version)
-        record.layout = try directory.put(layout.text)
-        record.layoutBytes = UInt32(layout.text.utf8.count)
-        record.kind = kind
-        record.value = value
-        directory.setRecord(number, record)
-        try space.free(old.record.layout)
     }
 
     /// Takes a root away, and frees its value. Throws `.noRoot`; `.layoutMismatch` where it is a collection: name its type.
     public func removeRoot(_ name: String) throws(HeapError) {
         try space.requireWritable()
-        let (number, record) = try requireRoot(name)
-        guard record.kind == RootDirectory.valueKind else {
-            throw HeapError(
-                .layoutMismatch, "the root '\(name)' is a collection, \(directory.text(record.layout, record.layoutBytes))",
-                advice: "Name its type, so that its elements are released too")
-        }
         space.beginChange()
         defer { space.endChange() }
-        try directory.remove(number)
-        try space.free(record.value)
+        let gone = try directory.remove(name) { root throws(HeapError) in
+            guard root.record.kind == RootDirectory.valueKind else {
+                throw HeapError(
+                    .layoutMismatch, "the root '\(name)' is a collection, \(root.layout)",
+                    advice: "Name its type, so that its elements are released too")
+            }
+        }
+        try space.free(gone.value)
     }
 
     /// Takes a collection's root away, and releases the collection. Throws `.noRoot`, `.layoutMismatch`.
     public func removeRoot<Container: PersistentContainer>(_ name: String, of type: Container.Type) throws(HeapError) {
         try space.requireWritable()
-        let (number, record) = try requireRoot(name)
-        try requireLayout(record, name, Container.layout, RootDirectory.containerKind)
         space.beginChange()
         defer { space.endChange() }
-        try directory.remove(number)
-        try Container.release(ContainerHandle(offset: record.value), in: space)
-    }
-
-    private func requireRoot(_ name: String) throws(HeapError) -> (number: Int, record: RootDirectory.Record) {
-        guard let number = directory.find(name) else {
-            throw HeapError(.noRoot, "no root is named '\(name)'", advice: "`rootNames` lists them")
+        let gone = try directory.remove(name) { root throws(HeapError) in
+            try requireLayout(root, Container.layout.text, RootDirectory.containerKind)
         }
-        return (number, directory.record(number))
+        try Container.release(ContainerHandle(offset: gone.value), in: space)
     }
 }

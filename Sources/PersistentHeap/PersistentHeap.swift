@@ -90,8 +90,7 @@ public final class PersistentHeap: @unchecked Sendable {
         -> Version
     {
         for space in space.gate.openSpaces { if let failure = space.failure { throw failure } }
-        for space in space.gate.openSpaces { space.takeDeclared(declaredOnly) }
-        return try HeapError.translating { () throws(StoreError) in
+        return try space.gate.calling { () throws(StoreError) in
             try store.commit(
                 message: message, isSynced: durability == .synced, declaredOnly: declaredOnly, snapshot: snapshot)
         }
@@ -112,8 +111,7 @@ public final class PersistentHeap: @unchecked Sendable {
 
     /// Abandons; the gate is closed.
     func abandonClosed() throws(HeapError) {
-        defer { for space in space.gate.openSpaces { space.forget() } }
-        try HeapError.translating { () throws(StoreError) in try store.abandon() }
+        try space.gate.calling { () throws(StoreError) in try store.abandon() }
     }
 
     /// Makes the next version hold what `state` held, all of the store or, as a rule, the heap alone.
@@ -123,9 +121,6 @@ public final class PersistentHeap: @unchecked Sendable {
     @discardableResult
     public func rollback(to state: Store.State, message: String = "") throws(HeapError) -> Version {
         try requireOutside("a rollback")
-        space.gate.close()
-        defer { space.gate.open() }
-        defer { for space in space.gate.openSpaces { space.forget() } }
         return try HeapError.translating { () throws(StoreError) in
             try store.rollback(to: state, object: name, message: message)
         }
@@ -160,6 +155,7 @@ public final class PersistentHeap: @unchecked Sendable {
             return views.compactMap(\.view)
         }
         for view in views { try view.close() }
+        if !isOwnStore, !isReadOnly { space.gate.tellDeclared() }
         space.close()
         guard isOwnStore else { return }
         try HeapError.translating { () throws(StoreError) in try store.close() }
@@ -229,6 +225,8 @@ public final class PersistentHeap: @unchecked Sendable {
         get { space.load(ref.offset) }
         set { space.store(newValue, at: ref.offset) }
         _modify {
+            space.beginChange()
+            defer { space.endChange() }
             space.check(ref.offset, MemoryLayout<Value>.size)
             space.willWrite(ref.offset, MemoryLayout<Value>.size)
             yield &(space.base + ref.offset).assumingMemoryBound(to: Value.self).pointee

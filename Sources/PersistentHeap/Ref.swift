@@ -36,11 +36,14 @@ public struct Root<Value: Persistable>: @unchecked Sendable {
 
     /// The value as it is in the heap now.
     ///
+    /// Setting it is a change of its own, as `changing` is: it waits while another thread commits or is in a transaction.
     /// Setting it in a heap that was closed or is read-only stops the program.
     @inlinable public var value: Value {
         get { space.load(ref.offset) }
         nonmutating set { space.store(newValue, at: ref.offset) }
         nonmutating _modify {
+            space.beginChange()
+            defer { space.endChange() }
             space.check(ref.offset, MemoryLayout<Value>.size)
             space.willWrite(ref.offset, MemoryLayout<Value>.size)
             yield &(space.base + ref.offset).assumingMemoryBound(to: Value.self).pointee

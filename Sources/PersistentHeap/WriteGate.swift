@@ -1,6 +1,8 @@
 internal import CPersistentHeap
 internal import Glibc
 internal import Synchronization
+internal import VirtualMemory
+internal import VMTypes
 
 /// Keeps changes and what excludes them apart: a change that is under way is whole before a commit captures it, and waits
 /// while one captures, or a transaction of another thread is open.
@@ -18,6 +20,10 @@ final class WriteGate: @unchecked Sendable {
     private var spaces: [WeakSpace] = []
     /// The transaction of the thread that excludes the others; only that thread looks at it.
     var transaction = Transaction()
+    /// Whether it is the heaps' own commit or abandonment that goes to the store; for the thread that excludes the others.
+    private var isOwnCall = false
+    /// Whether the task was told of declared pages that no commit holds yet; for a thread that excludes the others.
+    private(set) var hasPendingPages = false
 
     /// How many transactions are open, one within the other, and whether one inside was abandoned.
     struct Transaction {
@@ -109,7 +115,7 @@ final class WriteGate: @unchecked Sendable {
         holder = me
         depth = 1
         for (record, thread) in records where thread != me { ph_set_stop(record, 1) }
-        awaitQuiet { _ in true }
+        awaitQuiet { ph_is_busy($0) }
     }
 
     func open() {
@@ -129,18 +135,19 @@ final class WriteGate: @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    /// Has the other threads in a heap see what this one stored, and waits out the changes that may not have.
+    /// Has the other threads in a heap see what this one stored, and waits until none changes a word of the bitmap that may not
+    /// have: a few instructions, whatever change they are part of.
     func settle(heap: UInt64) {
-        locked { awaitQuiet { ph_heap($0) == heap } }
+        locked { awaitQuiet { ph_heap($0) == heap && ph_is_marking($0) } }
     }
 
-    /// Waits until no other thread is in a change, with the mutex let go of now and then: a change may need it.
-    private func awaitQuiet(_ isMeant: (ThreadRecord) -> Bool) {
+    /// Waits until no other thread's record is as `isBusy` says, with the mutex let go of now and then: a change may need it.
+    private func awaitQuiet(_ isBusy: (ThreadRecord) -> Bool) {
         let me = pthread_self()
         guard records.contains(where: { $0.thread != me }) else { return }
         ph_barrier_all()
         var tries = 0
-        while records.contains(where: { $0.thread != me && isMeant($0.record) && ph_is_busy($0.record) }) {
+        while records.contains(where: { $0.thread != me && isBusy($0.record) }) {
             pthread_mutex_unlock(mutex)
             tries += 1
             if tries > 1000 { usleep(50) } else { sched_yield() }
@@ -148,20 +155,65 @@ final class WriteGate: @unchecked Sendable {
         }
     }
 
+    // MARK: The store's calls
+
+    /// Runs a commit or an abandonment of the heaps' own, which may end a transaction.
+    func calling<Result>(_ body: () throws(StoreError) -> Result) throws(HeapError) -> Result {
+        isOwnCall = true
+        defer { isOwnCall = false }
+        return try HeapError.translating(body)
+    }
+
+    /// Whether nothing that a heap declared waits for a commit; for a thread that excludes the others.
+    var hasDeclared: Bool { hasPendingPages || openSpaces.contains { $0.tables.hasDeclared } }
+
+    /// Tells the tasks which pages the heaps declared: from now on the store keeps them until a commit holds them.
+    func tellDeclared() { for space in openSpaces where space.tellDeclared() { hasPendingPages = true } }
+
+    private func begin(_ what: String) throws(StoreError) {
+        guard !isChangingHere else {
+            throw StoreError(.wrongState, "\(what) can't be made within a change of a heap", advice: "Do it after the change")
+        }
+        close()
+        guard transaction.depth == 0 || isOwnCall else {
+            open()
+            throw StoreError(.wrongState, "\(what) can't be made within a heap's transaction", advice: "The transaction's end does it")
+        }
+        tellDeclared()
+    }
+
     /// The gates of the stores that have heaps open.
     private static let gates = Mutex<[ObjectIdentifier: Weak]>([:])
 
     private struct Weak: @unchecked Sendable { weak var gate: WriteGate? }
 
-    /// The gate that all heaps of an owner share.
-    static func of(_ owner: AnyObject) -> WriteGate {
+    /// The gate that all heaps of a store share.
+    static func of(_ store: Store) -> WriteGate {
         gates.withLock { gates in
-            if let gate = gates[ObjectIdentifier(owner)]?.gate { return gate }
+            if let gate = gates[ObjectIdentifier(store)]?.gate { return gate }
             let gate = WriteGate()
             gates = gates.filter { $0.value.gate != nil }
-            gates[ObjectIdentifier(owner)] = Weak(gate: gate)
+            gates[ObjectIdentifier(store)] = Weak(gate: gate)
+            store.setMemoryUser(gate)
             return gate
         }
+    }
+}
+
+extension WriteGate: MemoryUser {
+    func beginCapture() throws(StoreError) { try begin("a commit") }
+
+    func endCapture(isCommitted: Bool) {
+        if isCommitted { hasPendingPages = false }
+        open()
+    }
+
+    func beginRestoration() throws(StoreError) { try begin("putting memory back") }
+
+    func endRestoration(isComplete: Bool) {
+        for space in openSpaces { space.forget(isComplete: isComplete) }
+        if isComplete { hasPendingPages = false }
+        open()
     }
 }
 
@@ -178,7 +230,7 @@ extension HeapSpace {
 
     /// Begins a change. In a heap that was closed or is read-only it does nothing: the change itself is refused.
     @usableFromInline package func beginChange() {
-        if let record = recordToChange() { enter(record) }
+        if let record = recordToChange() { _ = enter(record) }
     }
 
     @usableFromInline package func endChange() {
@@ -198,19 +250,20 @@ extension HeapSpace {
         return record
     }
 
+    /// Begins a change of the calling thread; false where the heap was closed meanwhile: then none has begun.
     @inline(__always)
-    func enter(_ record: ThreadRecord) {
-        if !ph_enter(record) { enterSlowly(record) }
-    }
+    func enter(_ record: ThreadRecord) -> Bool { ph_enter(record) || enterSlowly(record) }
 
     @inline(never)
-    private func enterSlowly(_ record: ThreadRecord) {
+    private func enterSlowly(_ record: ThreadRecord) -> Bool {
         while true {
             ph_leave(record)
             // Within a change of another heap of the store, which whoever excludes waits for: this is part of it.
             let isWithin = gate.isChangingHere
             if !isWithin { gate.awaitOpen() }
-            if ph_enter(record) || isWithin { return }
+            // Whoever closed the heap took the record away, with its flag up.
+            if isClosed { return false }
+            if ph_enter(record) || isWithin { return true }
         }
     }
 }

@@ -51,5 +51,5 @@ private enum Headings {
             VerifyCommand.self, RepairCommand.self, ReclaimCommand.self, OptimizeCommand.self, LeasesCommand.self,
         ])
     static let host = CommandGroup(
-        name: "This host", subcommands: [DoctorCommand.self, DemoCommand.self, DemoChildCommand.self])
+        name: "This host", subcommands: [DoctorCommand.self, CrashlabCommand.self, DemoCommand.self, DemoChildCommand.self])
 }

@@ -113,11 +113,11 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
     /// descriptor of the process.
     @discardableResult
     public func allocate(address: UInt64 = 0, size: UInt64, anywhere: Bool = true) throws(VMError) -> UInt64 {
-        if size == 0 {
-            return try locked { 0 }
+        try locked { () throws(VMError) in
+            guard size > 0, !anywhere else { return }
+            _ = try AddressMap.length(address: address, size: size, anywhere: false, wrapping: .invalidAddress)
         }
-        if !anywhere { _ = try AddressMap.length(address: address, size: size, anywhere: false, wrapping: .invalidAddress) }
-        return try map(address: address, size: size, anywhere: anywhere)
+        return size == 0 ? 0 : try map(address: address, size: size, anywhere: anywhere)
     }
 
     /// Ends the mappings in a range (vm_deallocate): entries are clipped, holes are fine.

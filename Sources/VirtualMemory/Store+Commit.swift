@@ -16,7 +16,8 @@ extension Store {
     /// - Returns: The version; the last one, where nothing has changed.
     /// - Throws: `.full`, `.io`: nothing is lost, commit again. `.unknownOutcome`: reopen, and see. `.poisoned`: not tried,
     ///   after one that was unknown; reopen. `.exists`: the snapshot's name. `.notReturned`: the version stands, but a memory
-    ///   manager did not take pages of its object; the next commit returns them again.
+    ///   manager did not take pages of its object; the next commit returns them again. `.wrongState`: within a transaction or
+    ///   a change of a heap, which would be torn.
     ///
     /// What other threads store meanwhile is in this version or in the next.
     @discardableResult
@@ -27,10 +28,12 @@ extension Store {
         if let snapshot {
             operations.append(.createSnapshot(name: snapshot, version: .infinity, object: nil, message: message))
         }
-        let (version, returns) = try withMemory { (memory) throws(StoreError) in
-            let version = try commit(&memory, operations, message: message, durability: durability, declaredOnly: declaredOnly)
-            defer { memory.returns = [] }
-            return (version, memory.returns)
+        let (version, returns) = try capturing { () throws(StoreError) in
+            try withMemory { (memory) throws(StoreError) in
+                let version = try commit(&memory, operations, message: message, durability: durability, declaredOnly: declaredOnly)
+                defer { memory.returns = [] }
+                return (version, memory.returns)
+            }
         }
         if !returns.isEmpty { try awaitReturns(returns, of: version) }
         return version
@@ -160,8 +163,13 @@ extension Store {
     /// map is what the last commit left.
     ///
     /// Where it throws, what is not yet undone is still uncommitted: abandon again. Pages of managed objects are asked for
-    /// again.
+    /// again. Throws `.wrongState` within a transaction or a change of a heap.
     public func abandon() throws(StoreError) {
+        try restoring { () throws(StoreError) in try undo() }
+        try refill()
+    }
+
+    private func undo() throws(StoreError) {
         try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
             // First every mapping goes that is not as it was: an object may be on its way from one task to another.
@@ -191,7 +199,6 @@ extension Store {
             }
             memory.dropUnmapped()
         }
-        try refill()
     }
 
     /// True where memory or maps differ from the last commit; managed objects don't count, no version holds them.

@@ -40,6 +40,13 @@ extension Store {
         }
     }
 
+    /// Undoes what opening a heap did to a task that had no region: unmaps everything, and lets go of a task that is new.
+    package func takeBack(_ task: VMTask) {
+        withMemory { memory in
+            if task.isSaved { try? task.remove(task.map.bounds, &memory) } else { task.discard(&memory) }
+        }
+    }
+
     /// `commit`, where durability is a yes or a no.
     package func commit(message: String, isSynced: Bool, declaredOnly: Bool, snapshot: String?) throws(StoreError) -> Version {
         try commit(

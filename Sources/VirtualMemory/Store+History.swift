@@ -194,13 +194,18 @@ extension Store {
     /// Makes the next version hold what `state` held: all objects and maps, or one object's bytes.
     ///
     /// Nothing in between is lost: it stays in the log, and in the snapshots that name it. Mapped objects show the bytes in
-    /// place. Throws `.busy` where something is uncommitted or a mapped object's size would change, `.notRetained`.
+    /// place. Throws `.busy` where something is uncommitted or a mapped object's size would change, `.notRetained`,
+    /// `.wrongState` within a transaction or a change of a heap.
     @discardableResult
     public func rollback(to state: State, object: String? = nil, message: String = "") throws(StoreError) -> Version {
         try requireWriter("a rollback")
         try pages.flush()
         let version = try version(of: state)
-        return try withMemory { (memory) throws(StoreError) in
+        return try restoring { () throws(StoreError) in try rollback(to: version, object, message) }
+    }
+
+    private func rollback(to version: Version, _ object: String?, _ message: String) throws(StoreError) -> Version {
+        try withMemory { (memory) throws(StoreError) in
             try checkOpen(memory)
             guard try !hasUncommittedChanges(memory) else {
                 throw StoreError(

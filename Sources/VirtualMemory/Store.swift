@@ -42,6 +42,7 @@ public final class Store: @unchecked Sendable {
     let openingParts = Mutex(OpeningTimes())
     /// Objects of memory entries that are no more.
     let handlesToRelease = Mutex<[ObjectID]>([])
+    let memoryUser = Mutex(WeakMemoryUser())
     private let mutex = Mutex(())
     private var memory = Memory()
 

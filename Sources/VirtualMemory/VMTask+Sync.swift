@@ -12,7 +12,8 @@ extension VMTask {
     /// kill-pages before such a commit, invalidate after it.
     ///
     /// - Throws: INVALID_ARGUMENT for both at once, an unknown flag or a range that wraps; INVALID_ADDRESS for `contiguous`
-    ///   with a hole; RESOURCE_SHORTAGE on a full disk; MEMORY_ERROR where a disk failed; TERMINATED.
+    ///   with a hole; FAILURE within a transaction or a change of a heap, for what commits and for what drops: nothing has
+    ///   happened then; RESOURCE_SHORTAGE on a full disk; MEMORY_ERROR where a disk failed; TERMINATED.
     public func sync(address: UInt64, size: UInt64, _ flags: SyncFlags) throws(VMError) {
         let range: Range<UInt64>? = try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
@@ -21,22 +22,15 @@ extension VMTask {
             }
             guard let range = try AddressMap.outward(address: address, size: size) else { return nil }
             if flags.contains(.contiguous) { _ = try checkedPieces(in: range) { _ in nil } }
-            if flags.contains(.killPages) { try drop(range, memory) }
             return range
         }
         guard let range else { return }
-        if flags.contains(.killPages) { try VMError.translating { () throws(StoreError) in try store.refill() } }
+        if flags.contains(.killPages) { try drop(range) }
         if flags.contains(.synchronous) || flags.contains(.asynchronous) {
             let durability: Durability = flags.contains(.synchronous) ? .synced : .deferred
             _ = try VMError.translating { () throws(StoreError) in try store.commit(durability: durability) }
         }
-        if flags.contains(.invalidate) {
-            try store.withMemory { (memory) throws(VMError) in
-                try checkAttached(memory)
-                try drop(range, memory)
-            }
-            try VMError.translating { () throws(StoreError) in try store.refill() }
-        }
+        if flags.contains(.invalidate) { try drop(range) }
         if flags.contains(.deactivate) {
             try store.withMemory { (memory) throws(VMError) in
                 try checkAttached(memory)
@@ -45,7 +39,22 @@ extension VMTask {
         }
     }
 
-    /// Puts the last committed bytes back into a range.
+    /// Puts the last committed bytes back into a range: of heaps, what is kept beside their bytes goes along.
+    private func drop(_ range: Range<UInt64>) throws(VMError) {
+        let dropped: Result<Void, VMError> = try VMError.translating { () throws(StoreError) in
+            try store.restoring(isWhole: false) {
+                store.withMemory { memory in
+                    Result { () throws(VMError) in
+                        try checkAttached(memory)
+                        try drop(range, memory)
+                    }
+                }
+            }
+        }
+        try dropped.get()
+        try VMError.translating { () throws(StoreError) in try store.refill() }
+    }
+
     private func drop(_ range: Range<UInt64>, _ memory: Store.Memory) throws(VMError) {
         try VMError.translating { () throws(StoreError) in
             for entry in map.pieces(in: range) {
@@ -80,11 +89,6 @@ extension VMTask {
         guard let range else { return }
         switch behavior {
         case .free, .zero:
-            // Whole pages: the range was rounded outward as for every behaviour.
-            let zeros = UnsafeMutableRawBufferPointer.allocate(
-                byteCount: Int(min(range.upperBound - range.lowerBound, 1 << 20)), alignment: Page.size)
-            defer { zeros.deallocate() }
-            zeros.initializeMemory(as: UInt8.self, repeating: 0)
             try store.withMemory { (memory) throws(VMError) in
                 try checkAttached(memory)
                 let entries = try checkedPieces(in: range) { entry in
@@ -98,12 +102,15 @@ extension VMTask {
                     }
                 }
             }
-            var next = range.lowerBound
-            while next < range.upperBound {
-                let count = min(zeros.count, Int(range.upperBound - next))
-                try write(address: next, UnsafeRawBufferPointer(rebasing: zeros[..<count]))
-                next += UInt64(count)
+            // Whole pages: the range was rounded outward as for every behaviour. All of them are there before one is filled.
+            let size = range.upperBound - range.lowerBound
+            try load(range.lowerBound, size, .write)
+            try store.withManagers { (memory) throws(VMError) in
+                try checkAttached(memory)
+                guard try checked(range.lowerBound, size, .write, &memory) else { return }
+                memset(pointer(range.lowerBound), 0, Int(size))
             }
+            touch(address: range.lowerBound, size: size)
         default:
             try store.withMemory { (memory) throws(VMError) in
                 try checkAttached(memory)

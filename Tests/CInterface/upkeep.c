@@ -89,7 +89,11 @@ int inherit_and_look(int count, char **words) {
     if (varve_vm_protect(own, address, PAGE, 0, VM_PROT_READ) || varve_vm_inherit(own, address, PAGE, VM_INHERIT_NONE)) return 96;
     if (varve_vm_deallocate(own, address, PAGE)) return 97;
     if (varve_vm_copy(own, shared, 1, copied) != KERN_NOT_SUPPORTED) return 98;
+    if (varve_vm_inherit(own, shared, 0, 9) != KERN_INVALID_ARGUMENT || varve_vm_allocate(own, NULL, PAGE, 1) != KERN_INVALID_ARGUMENT) return 100;
     if (varve_task_terminate(own) || varve_vm_allocate(own, &address, PAGE, ANYWHERE) != KERN_TERMINATED) return 99;
+    /* The task comes first in the order of checks. */
+    if (varve_vm_allocate(own, NULL, PAGE, 1) != KERN_TERMINATED || varve_vm_inherit(own, shared, 0, 9) != KERN_TERMINATED) return 101;
+    if (varve_vm_map(own, NULL, PAGE, 0, 1, NULL, 0, 0, 9, 9, 9) != KERN_TERMINATED) return 102;
     return varve_release(own) ? 89 : 0;
 }
 

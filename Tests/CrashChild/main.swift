@@ -1,9 +1,13 @@
-// A process that works on a store until it is killed, for the crash tests.
+// A process that works on a store until it is killed or the power goes, and one that looks at what is left, for the crash tests.
 //
 //   varve-crash-child FOLDER SEED STEPS MIX DESCRIPTOR
 //
 // Opens the store in FOLDER, performs the steps of SEED, writes the version that each came to (8 bytes) to DESCRIPTOR after
 // it ("acknowledged"), and closes the store. What is done between two versions depends on the model alone.
+//
+//   varve-crash-child work FOLDER SEED | recover FOLDER | check
+//
+// An adapter of the crash lab: see LabWork.swift.
 import Glibc
 import PageStore
 import PageStoreModel
@@ -11,6 +15,12 @@ import TestSupport
 import VMTypes
 
 let arguments = CommandLine.arguments
+switch arguments.dropFirst().first {
+case "work" where arguments.count == 4: LabWork.run(folder: arguments[2], seed: UInt64(arguments[3])!)
+case "recover" where arguments.count == 3: LabWork.recover(folder: arguments[2])
+case "check": LabCheck.serve()
+default: break
+}
 guard arguments.count == 6, let seed = UInt64(arguments[2]), let steps = Int(arguments[3]),
     let mix = CrashSteps.Mix(rawValue: arguments[4]), let output = Int32(arguments[5])
 else { exit(64) }

@@ -37,6 +37,10 @@ import Testing
         #expect(policy.runs(of: [[use(1000, 10, pinned: true), use(1000, 200)]]) == [MergeRun(group: 0, layers: 1..<2)])
         // What lives in the other one is not written again in vain.
         #expect(policy.runs(of: [[use(100_000, 10, pinned: true), use(1000, 900)]]).isEmpty)
+        // And what a reader keeps is no room for others to be emptier in.
+        let kept = use(5000, 5000, pinned: true)
+        #expect(policy.runs(of: [[kept], [use(1000, 100), use(1000, 600)]]) == [MergeRun(group: 1, layers: 0..<1)])
+        #expect(policy.runs(of: [[kept], [use(1000, 500), use(1000, 600)]]).isEmpty)
     }
 
     @Test func smallLayersGoWithTheirNeighbours() {
@@ -110,6 +114,32 @@ import Testing
         #expect(owners.pages == [1, 1])
         #expect(owners.written == [3, 1])
         #expect([0, 1, 7, 8, 5000, UInt32.max].map { owners.owner(of: $0) } == [0, 1, 1, nil, 1, nil])
+    }
+
+    @Test func joinedLayersAreOne() {
+        let owners = PageOwners()
+        let layers: [[UInt32]] = [[0, 1, 2, 3], [1, 4], [2, 5, 5000], [3, 6], [0]]
+        for layer in layers {
+            owners.beginLayer(floor: .max)
+            for number in layer { owners.add(number == 5 ? zeros(5) : page(number)) }
+        }
+        owners.join(1..<4)
+        #expect(owners.entries == [0, 7, 1])
+        #expect(owners.pages == [0, 6, 1])
+        // What was merged has been written without what later layers had.
+        #expect(owners.written == [4, 6, 1])
+        #expect([0, 1, 2, 3, 4, 5, 6, 5000, 7].map { owners.owner(of: $0) } == [2, 1, 1, 1, 1, 1, 1, 1, nil])
+        owners.beginLayer(floor: .max)
+        owners.add(page(5))
+        owners.add(page(4))
+        #expect(owners.entries == [0, 5, 1, 2])
+        #expect(owners.pages == [0, 5, 1, 2])
+        owners.join(0..<4)
+        #expect(owners.entries == [8])
+        #expect(owners.written == [8])
+        owners.join(0..<1)
+        #expect(owners.entries == [8])
+        #expect(owners.owner(of: 0) == 0)
     }
 
     @Test func aFloorCutsOffOlderLayersAlone() {

@@ -4,14 +4,6 @@ import PageStoreModel
 import TestSupport
 import VMTypes
 
-/// How much the tests do: `VARVE_TEST_BUDGET` is `quick` or `full`; between them, the default.
-enum Budget {
-    static let name = ProcessInfo.processInfo.environment["VARVE_TEST_BUDGET"] ?? "default"
-    static func of(quick: Int, default normal: Int, full: Int) -> Int {
-        name == "quick" ? quick : name == "full" ? full : normal
-    }
-}
-
 /// A store and the model beside it, through one sequence of steps.
 final class ModelRun {
     private let parent = TemporaryFolder("model", inMemory: true)

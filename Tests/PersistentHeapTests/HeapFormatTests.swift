@@ -113,6 +113,37 @@ import Varve
         try heap.close()
     }
 
+    /// Roots that are not where the heap says are an error, and never stop the program.
+    @Test func aDamagedDirectoryIsAnError() throws {
+        let damages: [(what: String, damage: (HeapSpace, Int) -> Void)] = [
+            ("a count below 0", { space, _ in space.setHeader(HeapFormat.rootCountOffset, -1) }),
+            ("a count beyond the block", { space, _ in space.setHeader(HeapFormat.rootCountOffset, 1 << 60) }),
+            ("a directory outside", { space, _ in space.setHeader(HeapFormat.directoryOffset, 1 << 50) }),
+            ("a directory in no block", { space, place in space.setHeader(HeapFormat.directoryOffset, place + 16) }),
+            ("a name outside", { space, place in space.store(-5, at: place) }),
+            ("a name longer than its block", { space, place in space.store(UInt32.max, at: place + 8) }),
+            ("a layout outside", { space, place in space.store(1 << 62, at: place + 16) }),
+            ("a value outside", { space, place in space.store(1 << 62, at: place + 32) }),
+        ]
+        for (what, damage) in damages {
+            let fixture = HeapFixture()
+            do {
+                let heap = try fixture.open()
+                _ = try heap.root("n", default: 1)
+                damage(heap.space, heap.space.header(HeapFormat.directoryOffset))
+                try heap.commit()
+                try heap.close()
+            }
+            let heap = try fixture.open()
+            #expect(heapError { _ = try heap.root("n", default: 1) }?.code == .damaged, "\(what)")
+            #expect(heapError { _ = try heap.root("m", default: 1) }?.code == .damaged, "\(what)")
+            #expect(heapError { try heap.removeRoot("n") }?.code == .damaged, "\(what)")
+            #expect(heap.rootNames == [], "\(what)")
+            #expect(heap.failure?.code == .damaged, "\(what)")
+            try heap.close()
+        }
+    }
+
     @Test func anotherObjectOrANewerHeapIsRefused() throws {
         do {
             let heap = try fixture.open()

@@ -167,6 +167,37 @@ struct HeapFixture {
         try again.close()
     }
 
+    @Test func anUpgradeMayChangeACollectionInPlace() throws {
+        let heap = try fixture.open()
+        let list: PersistentArray<Int> = try heap.root("list")
+        try list.append(contentsOf: [1, 2, 3])
+        try heap.commit()
+        let blocks = try heap.statistics().allocatedBlocks
+        let upgraded: PersistentArray<Int> = try heap.root("list", version: 2) { old in
+            let list = try old.collection(as: PersistentArray<Int>.self)
+            for index in list.indices { list[index] *= 10 }
+            return list
+        }
+        #expect(Array(upgraded) == [10, 20, 30])
+        #expect(try heap.statistics().allocatedBlocks == blocks)
+        // Another one in its place: the old one is the upgrade's to release.
+        let texts: PersistentArray<String> = try heap.root("list", version: 3) { old in
+            let list = try old.collection(as: PersistentArray<Int>.self)
+            let texts = try PersistentArray<String>(in: old.heap.space)
+            for number in list { try texts.append("\(number)") }
+            try list.release()
+            return texts
+        }
+        #expect(Array(texts) == ["10", "20", "30"])
+        #expect(heapError { let _: PersistentArray<Int> = try heap.root("list", version: 2) }?.code == .versionMismatch)
+        #expect(try heap.check().problems == [])
+        try heap.close()
+        let again = try fixture.open()
+        let found: PersistentArray<String> = try again.root("list", version: 3)
+        #expect(Array(found) == ["10", "20", "30"])
+        try again.close()
+    }
+
     @Test func rawPointersAreValidAtTheHomeAddressAlone() throws {
         var address: UInt = 0
         do {

@@ -18,13 +18,16 @@ import Testing
         "PersistentHeap": ["VMTypes", "VirtualMemory", "CPersistentHeap"],
         "Varve": ["VMTypes", "AddressMap", "HostMemory", "PageStore", "VirtualMemory", "PersistentHeap"],
         "CVarve": ["Varve", "CVarveHeader"],
-        "VarveCommands": ["Varve"],
+        "CCrashRecorder": [], "CCrashRecorderHeader": [], "CCrashAdapters": [],
+        "CrashLab": ["CCrashRecorderHeader"],
+        "VarveCommands": ["Varve", "CrashLab", "CCrashAdapters"],
         "varve": ["VarveCommands"],
     ]
 
     /// What exactly one module knows.
     private static let owners = [
-        "CLMDB": "PageStore", "CXXHash": "PageStore", "GRDB": "Catalog", "Migrations": "Catalog",
+        "CLMDB": "PageStore", "CXXHash": "PageStore", "GRDB": "Catalog", "Migrations": "Catalog", "CCrashRecorderHeader": "CrashLab",
+        "CCrashAdapters": "VarveCommands",
         "ArgumentParser": "VarveCommands",
     ]
 

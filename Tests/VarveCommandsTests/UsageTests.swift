@@ -23,7 +23,7 @@ private func commands(_ type: any ParsableCommand.Type = VarveCommand.self, _ wo
         #expect(example.hasPrefix("  varve"))
     }
 
-    @Test(arguments: commands().filter { !$0.isEmpty && $0 != ["snapshot"] && $0 != ["heap"] })
+    @Test(arguments: commands().filter { !$0.isEmpty && ![["snapshot"], ["heap"], ["crashlab"]].contains($0) })
     func everyCommandTakesJSON(_ words: [String]) {
         #expect(run(words + ["--help"]).text.contains("--json"))
     }
@@ -32,7 +32,7 @@ private func commands(_ type: any ParsableCommand.Type = VarveCommand.self, _ wo
         let expected = [
             "init", "create", "resize", "rename", "rm", "import", "export", "ls", "read", "write", "log", "snapshot",
             "diff", "rollback", "clone", "verify", "repair", "reclaim", "optimize", "retain", "backup", "leases", "stat",
-            "doctor", "demo", "maps", "serve", "heatmap", "heap",
+            "doctor", "demo", "maps", "serve", "heatmap", "heap", "crashlab",
         ]
         #expect(Set(commands().filter { $0.count == 1 }.map { $0[0] }) == Set(expected))
         let inSnapshot = commands().filter { $0.count == 2 && $0[0] == "snapshot" }.map { $0[1] }

@@ -7,11 +7,3 @@ func quietEnd(after seconds: UInt32 = 60) {
     var limit = rlimit(rlim_cur: 0, rlim_max: 0)
     setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &limit)
 }
-
-/// How much the randomized tests do: `VARVE_TEST_BUDGET` is `quick` or `full`; between them, the default.
-enum Budget {
-    static let name = ProcessInfo.processInfo.environment["VARVE_TEST_BUDGET"] ?? "default"
-    static func of(quick: Int, default normal: Int, full: Int) -> Int {
-        name == "quick" ? quick : name == "full" ? full : normal
-    }
-}

@@ -15,6 +15,8 @@ struct ph_record {
     uint32_t busy;
     /* Not 0: another thread excludes changes. Written by others. */
     uint32_t stop;
+    /* Not 0: the thread changes a word of the bitmap, atomically or not. Written by this thread alone. */
+    uint32_t marking;
     /* The thread's next record. */
     struct ph_record *next;
     /* The heap's space, unretained; valid while `heap` is not 0. */
@@ -55,6 +57,17 @@ static inline bool ph_is_busy(const struct ph_record *record) {
 }
 static inline void ph_set_stop(struct ph_record *record, uint32_t stop) {
     __atomic_store_n(&record->stop, stop, __ATOMIC_RELEASE);
+}
+
+/* Begins and ends a change of one word of the bitmap: what waits for it never waits long. */
+static inline void ph_begin_mark(struct ph_record *record) {
+    __atomic_store_n(&record->marking, 1, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect(ph_fences, 0)) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+static inline void ph_end_mark(struct ph_record *record) { __atomic_store_n(&record->marking, 0, __ATOMIC_RELEASE); }
+static inline bool ph_is_marking(const struct ph_record *record) {
+    return __atomic_load_n(&record->marking, __ATOMIC_ACQUIRE) != 0;
 }
 
 /* Sets or clears bits of a word that other threads change too; the word as it was. */

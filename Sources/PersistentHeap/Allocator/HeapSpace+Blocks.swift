@@ -17,12 +17,12 @@ extension HeapSpace {
             ph_heap(record) == number
         {
             let number = SizeClasses.number(for: byteCount)
-            enter(record)
+            guard enter(record) else { return try allocateSlowly(byteCount, alignment) }
             let count = ThreadCache.counts(record) + number
             if count.pointee > 0 {
                 count.pointee &-= 1
                 let granule = Int(ThreadCache.stack(record, number)[Int(count.pointee)])
-                setAllocated(granule)
+                setAllocated(granule, record)
                 ph_leave(record)
                 return offset(ofGranule: granule)
             }
@@ -37,11 +37,10 @@ extension HeapSpace {
         guard byteCount >= 0, alignment > 0, alignment & (alignment - 1) == 0, alignment <= 1 << 20 else {
             throw HeapError(.invalid, "no block has \(byteCount) bytes and an alignment of \(alignment)")
         }
-        guard let record = recordToChange() else { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
-        enter(record)
+        guard let record = recordToChange(), enter(record) else { throw Self.closed() }
         defer { ph_leave(record) }
         guard let number = SizeClasses.number(for: max(1, byteCount), alignment: alignment) else {
-            return try allocateRun(byteCount, alignment)
+            return try allocateRun(byteCount, alignment, record)
         }
         let count = ThreadCache.counts(record) + number
         if count.pointee == 0 {
@@ -57,7 +56,7 @@ extension HeapSpace {
         }
         count.pointee -= 1
         let granule = Int(ThreadCache.stack(record, number)[Int(count.pointee)])
-        setAllocated(granule)
+        setAllocated(granule, record)
         return offset(ofGranule: granule)
     }
 
@@ -70,13 +69,13 @@ extension HeapSpace {
         if let record = ph_first(), ph_heap(record) == number, distance & (HeapFormat.granuleBytes - 1) == 0,
             UInt(bitPattern: granule) < UInt(bitPattern: geometry.unitCount &* HeapFormat.granulesPerUnit)
         {
-            enter(record)
+            guard enter(record) else { throw Self.closed() }
             // Read within the change: an abandonment that was waited out forgets what was known.
             let number = Int(tables.known[granule / HeapFormat.granulesPerUnit] & HeapFormat.classMask)
             // 0: large, or of a span that was not looked at yet.
             if number != 0 {
                 defer { ph_leave(record) }
-                guard setFree(granule) else { throw Self.notAllocated(offset) }
+                guard setFree(granule, record) else { throw Self.notAllocated(offset) }
                 let count = ThreadCache.counts(record) + number
                 if count.pointee == capacities[number] { makeRoom(record, number) }
                 ThreadCache.stack(record, number)[Int(count.pointee)] = UInt32(truncatingIfNeeded: granule)
@@ -91,14 +90,13 @@ extension HeapSpace {
     @inline(never)
     private func freeSlowly(_ offset: Int) throws(HeapError) {
         try requireWritable()
-        guard let record = recordToChange() else { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
-        enter(record)
+        guard let record = recordToChange(), enter(record) else { throw Self.closed() }
         defer { ph_leave(record) }
         let granule = try allocatedGranule(offset)
         try withCentral { (central) throws(HeapError) in
             let unit = granule / HeapFormat.granulesPerUnit
             if table[unit] == HeapFormat.largeStart {
-                guard setFree(granule) else { throw Self.notAllocated(offset) }
+                guard setFree(granule, record) else { throw Self.notAllocated(offset) }
                 central.giveRun(unit, runLength(unit), self)
                 return
             }
@@ -111,7 +109,7 @@ extension HeapSpace {
                 }
                 central.learn(start, self)
             }
-            guard setFree(granule) else { throw Self.notAllocated(offset) }
+            guard setFree(granule, record) else { throw Self.notAllocated(offset) }
             withUnsafePointer(to: UInt32(granule)) { central.giveBack(UnsafeBufferPointer(start: $0, count: 1), self) }
         }
     }
@@ -195,7 +193,7 @@ extension HeapSpace {
 
     // MARK: Large blocks
 
-    private func allocateRun(_ byteCount: Int, _ alignment: Int) throws(HeapError) -> Int {
+    private func allocateRun(_ byteCount: Int, _ alignment: Int, _ record: ThreadRecord) throws(HeapError) -> Int {
         guard byteCount <= geometry.capacity else {
             throw HeapError(.full, "a block of \(byteCount) bytes is larger than the heap of \(geometry.capacity) bytes")
         }
@@ -203,7 +201,7 @@ extension HeapSpace {
         let start = try withCentral { (central) throws(HeapError) in
             let start = try central.takeRun(units, self, alignment: max(1, alignment >> HeapFormat.unitShift))
             setUnits(start, units, first: HeapFormat.largeStart, rest: HeapFormat.largeRest)
-            setAllocated(start * HeapFormat.granulesPerUnit)
+            setAllocated(start * HeapFormat.granulesPerUnit, record)
             return start
         }
         return offset(ofGranule: start * HeapFormat.granulesPerUnit)
@@ -246,30 +244,36 @@ extension HeapSpace {
         guard distance >= 0, distance & (HeapFormat.granuleBytes - 1) == 0, !isClosed,
             granule < geometry.unitCount * HeapFormat.granulesPerUnit, isAllocated(granule)
         else {
-            if isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
+            if isClosed { throw Self.closed() }
             throw Self.notAllocated(offset)
         }
         return granule
     }
 
     @inline(__always)
-    private func setAllocated(_ granule: Int) {
+    private func setAllocated(_ granule: Int, _ record: ThreadRecord) {
         willWrite(geometry.bitmap &+ (granule >> 6) &* 8, 8)
         let bit: UInt64 = 1 << UInt64(granule & 63)
+        ph_begin_mark(record)
         if bounds.pointee.isShared { _ = ph_fetch_or(bitmap + (granule >> 6), bit) } else { bitmap[granule >> 6] |= bit }
+        ph_end_mark(record)
     }
 
     /// False where the bit was not set.
     @inline(__always)
-    private func setFree(_ granule: Int) -> Bool {
+    private func setFree(_ granule: Int, _ record: ThreadRecord) -> Bool {
         let bit: UInt64 = 1 << UInt64(granule & 63)
         let word = bitmap + (granule >> 6)
         guard word.pointee & bit != 0 else { return false }
         willWrite(geometry.bitmap &+ (granule >> 6) &* 8, 8)
+        ph_begin_mark(record)
+        defer { ph_end_mark(record) }
         if bounds.pointee.isShared { return ph_fetch_clear(word, bit) & bit != 0 }
         word.pointee &= ~bit
         return true
     }
+
+    static func closed() -> HeapError { HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
 
     static func notAllocated(_ offset: Int) -> HeapError {
         HeapError(

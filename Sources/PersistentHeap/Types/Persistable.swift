@@ -75,7 +75,7 @@ extension PersistentValue {
 ///
 /// What stands for it elsewhere in the heap is its handle, so that one collection can be an element of another, which owns it:
 /// taking the element out releases the collection, with all that it holds. A collection has one owner at most; one that no
-/// collection and no root owns is the program's to release.
+/// collection and no root owns is the program's to release. One of another heap, or of a past state, is refused (`.invalid`).
 public protocol PersistentContainer: PersistentValue where Stored == ContainerHandle {
     /// Makes an empty collection.
     static func create(in space: HeapSpace) throws(HeapError) -> Self

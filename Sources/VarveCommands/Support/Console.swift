@@ -83,6 +83,17 @@ public final class Console {
         return bytes.isEmpty ? nil : bytes
     }
 
+    /// Bytes of the input as soon as there are some; nil at its end.
+    func readSome() throws(StoreError) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = Glibc.read(input, &bytes, bytes.count)
+            if count > 0 { return Array(bytes[..<count]) }
+            if count == 0 { return nil }
+            if errno != EINTR { throw .system("reading standard input failed", errno: errno, advice: "Nothing was changed") }
+        }
+    }
+
     /// Asks on the errors, where redirecting the output does not hide it, and takes "y" or "yes" for yes.
     func ask(_ question: String) throws(StoreError) -> Bool {
         var prompt = Printable.text(question) + " [y/N] "

@@ -5,7 +5,7 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable {
 
     /// The command did what it was asked.
     public static let success = ExitStatus(rawValue: 0)
-    /// `diff` found differences, or `heap leaks` leaks.
+    /// `diff` found differences, `heap leaks` leaks, or `crashlab` violations.
     public static let differences = ExitStatus(rawValue: 1)
     /// The command failed, for a reason without a code of its own.
     public static let failure = ExitStatus(rawValue: 2)
@@ -22,7 +22,7 @@ public struct ExitStatus: RawRepresentable, Hashable, Sendable {
 
     /// The codes and their meanings in one line.
     static let summary = """
-        0 done, 1 differences or leaks found, 2 failed, 10 no store, 11 locked by another process, 12 damaged, \
+        0 done, 1 differences, leaks, violations, 2 failed, 10 no store, 11 locked by another process, 12 damaged, \
         13 made by a newer format, 64 wrong usage
         """
 }

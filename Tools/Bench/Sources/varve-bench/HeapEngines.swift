@@ -91,16 +91,15 @@ enum EntryKey {
     static func of(_ number: Int) -> UInt64 { MixRandom.scattered(UInt64(number + 1)) }
 }
 
-/// `varve-bench heap-look-up PATH NUMBER`: opens a heap and looks one entry up.
-struct HeapLookUpCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "heap-look-up", shouldDisplay: false)
+/// `varve-bench heap-look-up PATH NUMBER`: opens a heap and looks one entry up. Nothing, where the number is below 0.
+enum HeapLookUp {
+    static let name = "heap-look-up"
 
-    @Argument var path: String
-    @Argument var number: Int
-
-    func run() throws {
+    /// The process that is timed.
+    static func run(_ arguments: [String]) throws {
+        guard arguments.count == 2, let number = Int(arguments[1]) else { throw BenchError("heap-look-up takes a path and a number") }
         guard number >= 0 else { return }
-        let heap = try PersistentHeap.open(path)
+        let heap = try PersistentHeap.open(arguments[0])
         let dictionary = try heap.root("entries", of: PersistentDictionary<UInt64, UInt64>.self)
         guard dictionary[EntryKey.of(number)] == UInt64(number) else { throw BenchError("entry \(number) is not there") }
         try heap.close()
@@ -127,7 +126,7 @@ struct HeapReopening {
     }
 
     private func process(_ path: String, _ number: Int) throws -> Double {
-        let words = ["varve-bench", "heap-look-up", path, "--", "\(number)"]
+        let words = ["varve-bench", HeapLookUp.name, path, "\(number)"]
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
         arguments.append(nil)
         defer { for argument in arguments { free(argument) } }

@@ -1,0 +1,58 @@
+#ifndef VARVE_CRASH_RECORDER_H
+#define VARVE_CRASH_RECORDER_H
+
+#include <stdint.h>
+
+/// What a process does to the files below one folder, recorded by a library that is loaded before the C library
+/// (LD_PRELOAD) where the environment says so:
+///
+///     VARVE_CRASHLAB_ROOT    the folder, an absolute path without links
+///     VARVE_CRASHLAB_TRACE   where the trace goes, outside of it
+///     VARVE_CRASHLAB_ACKS    a descriptor: what is written to it is acknowledged from then on
+///
+/// The trace is a sequence of these headers, little-endian, each followed by `path_length` bytes of path relative to the
+/// folder and `length` bytes of data where `has_data` is 1. Calls of several threads are in one order in which they could
+/// have been made; a synchronisation is recorded when it begins and when it ends.
+struct crash_event {
+    uint32_t kind;
+    uint32_t flags;
+    /// Which file: equal for all names and descriptors of one, never used twice.
+    uint64_t file;
+    uint64_t offset;
+    uint64_t length;
+    uint32_t path_length;
+    uint32_t has_data;
+};
+
+enum crash_event_kind {
+    /// A file came to be, or was opened for the first time; `path` is its name. flags: what of `crash_open_flags`.
+    CRASH_OPEN = 1,
+    /// Data at `offset`.
+    CRASH_WRITE,
+    /// What was done to `file` before this event …
+    CRASH_SYNC_BEGIN,
+    /// … is durable at this one; both have a number in `offset`.
+    CRASH_SYNC_END,
+    /// `length` is the new size.
+    CRASH_TRUNCATE,
+    /// Space, and the size where it grows: offset and length.
+    CRASH_ALLOCATE,
+    /// `path` is the old name, a zero byte, the new one.
+    CRASH_RENAME,
+    CRASH_UNLINK,
+    CRASH_MAKE_FOLDER,
+    CRASH_REMOVE_FOLDER,
+    /// Data that was acknowledged.
+    CRASH_ACKNOWLEDGE,
+    /// A call that changes files in a way this recorder does not know; `path` names it. The trace is worth nothing.
+    CRASH_UNKNOWN,
+};
+
+enum crash_open_flags {
+    CRASH_CREATED = 1,
+    CRASH_FOLDER = 2,
+    /// The write was synchronous (O_SYNC, O_DSYNC): durable when it returned.
+    CRASH_SYNCHRONOUS = 4,
+};
+
+#endif

@@ -1,0 +1,156 @@
+internal import Glibc
+internal import Synchronization
+
+/// The checking of one recording by several threads, each with a checker of its own.
+final class EnumeratorRun: Sendable {
+    private struct Shared {
+        var next = 0
+        var seen: Set<UInt64> = []
+        var report = Enumerator.Report()
+        var error: LabError?
+    }
+
+    private let lab: Enumerator
+    private let recording: UncheckedBox<Recording>
+    private let order: [Int]
+    private let seed: UInt64
+    private let limit: Int
+    private let root: String
+    private let shared = Mutex(Shared())
+
+    /// A value that nobody changes any more.
+    private struct UncheckedBox<Value>: @unchecked Sendable { let value: Value }
+
+    init(_ lab: Enumerator, _ recording: Recording, seed: UInt64, limit: Int, root: String) {
+        self.lab = lab
+        self.recording = UncheckedBox(value: recording)
+        self.seed = seed
+        self.limit = limit
+        self.root = root
+        // Where not all can be looked at, those that are lie anywhere.
+        var random = SplitMix(state: seed)
+        order = limit == .max ? Array(recording.moments.indices) : recording.moments.indices.shuffled(using: &random)
+    }
+
+    func perform() throws(LabError) -> Enumerator.Report {
+        var threads: [pthread_t] = []
+        for number in 0..<lab.checkers {
+            var thread = pthread_t()
+            let start = Unmanaged.passRetained(Start(run: self, number: number))
+            let code = pthread_create(
+                &thread, nil,
+                { argument in
+                    let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+                    start.run.checkMoments(start.number)
+                    return nil
+                }, start.toOpaque())
+            guard code == 0 else {
+                start.release()
+                shared.withLock { $0.error = LabError("a thread could not be started: \(String(cString: strerror(code)))") }
+                break
+            }
+            threads.append(thread)
+        }
+        for thread in threads { pthread_join(thread, nil) }
+        let result = shared.withLock { ($0.report, $0.error) }
+        if let error = result.1 { throw error }
+        return result.0
+    }
+
+    private final class Start: Sendable {
+        let run: EnumeratorRun
+        let number: Int
+        init(run: EnumeratorRun, number: Int) {
+            self.run = run
+            self.number = number
+        }
+    }
+
+    private func nextMoment() -> Recording.Moment? {
+        shared.withLock { shared in
+            guard shared.next < order.count, shared.error == nil, shared.report.distinct < limit,
+                shared.report.failures.count < lab.mostFailures
+            else { return nil }
+            defer { shared.next += 1 }
+            shared.report.moments += 1
+            return recording.value.moments[order[shared.next]]
+        }
+    }
+
+    private func checkMoments(_ number: Int) {
+        let checker = CheckerProcess(lab.adapter.check)
+        do throws(LabError) {
+            while let moment = nextMoment() {
+                let acknowledged = Array(recording.value.acknowledged.prefix(moment.acknowledged))
+                try check(moment, acknowledged, after: "", CrashPoint.Limits(), number, checker)
+            }
+        } catch { shared.withLock { $0.error = $0.error ?? error } }
+    }
+
+    /// Checks what a cut at a moment may leave; `after` says what went before it, where that is a recovery's.
+    private func check(
+        _ moment: Recording.Moment, _ acknowledged: [String], after: String, _ limits: CrashPoint.Limits, _ number: Int,
+        _ checker: CheckerProcess
+    ) throws(LabError) {
+        var random = SplitMix(state: seed &+ UInt64(moment.event))
+        let folder = "\(root)/image-\(seed)-\(number)"
+        defer { LabFile.remove(folder) }
+        try moment.point.forEach(limits, &random) { (image) throws(LabError) in
+            var identity = WordHash(image.hash)
+            identity.add(UInt64(acknowledged.count))
+            // The last line may be what a recovery said.
+            if let last = acknowledged.last { identity.add(WordHash(last).value) }
+            let value = identity.value
+            let (isNew, isRecovered) = shared.withLock { shared in
+                shared.report.images += 1
+                guard shared.report.distinct < limit, shared.seen.insert(value).inserted else { return (false, false) }
+                shared.report.distinct += 1
+                return (true, after.isEmpty && lab.recoveryEvery > 0 && shared.report.distinct % lab.recoveryEvery == 0)
+            }
+            guard isNew else { return shared.withLock { $0.report.distinct < limit } }
+            try look(image, moment, acknowledged, after, value, folder, checker)
+            if isRecovered { try recover(image, moment, acknowledged, number, checker) }
+            return shared.withLock { $0.error == nil && $0.report.failures.count < lab.mostFailures }
+        }
+    }
+
+    private func look(
+        _ image: CrashImage, _ moment: Recording.Moment, _ acknowledged: [String], _ after: String, _ value: UInt64,
+        _ folder: String, _ checker: CheckerProcess
+    ) throws(LabError) {
+        LabFile.remove(folder)
+        try LabFile.makeFolder(folder)
+        try image.write(to: folder)
+        guard let finding = try checker.check(folder, seed: seed, acknowledged: acknowledged) else { return }
+        // A checker that has seen many images is not to be believed alone.
+        LabFile.remove(folder)
+        try LabFile.makeFolder(folder)
+        try image.write(to: folder)
+        let again = try CheckerProcess(lab.adapter.check).check(folder, seed: seed, acknowledged: acknowledged)
+        let failure = Failure(
+            seed: seed, moment: "\(after)cut \(moment.event)", image: image.description,
+            finding: again ?? "\(finding) (a fresh checker did not find that)",
+            folder: "\(lab.failures)/\(seed)-\(moment.event)-\(String(value, radix: 16))")
+        try failure.keep(image, acknowledged: acknowledged, check: lab.adapter.check)
+        shared.withLock { $0.report.failures.append(failure) }
+    }
+
+    /// Traces the recovery from an image, and checks what a second cut may leave.
+    private func recover(
+        _ image: CrashImage, _ moment: Recording.Moment, _ acknowledged: [String], _ number: Int, _ checker: CheckerProcess
+    ) throws(LabError) {
+        let folder = "\(root)/recovery-\(seed)-\(number)"
+        LabFile.remove(folder)
+        try LabFile.makeFolder(folder)
+        defer { LabFile.remove(folder) }
+        try image.write(to: folder)
+        let recovery = try Recording(
+            lab.adapter.recover + [folder], in: folder, on: SimulatedDisk(image), recorder: lab.recorder, lying: lab.lying,
+            trace: "\(folder).trace")
+        shared.withLock { $0.report.recoveries += 1 }
+        for second in recovery.moments {
+            let all = acknowledged + recovery.acknowledged.prefix(second.acknowledged)
+            try check(second, all, after: "cut \(moment.event) (\(image.description)), recovered, ", .few, number, checker)
+        }
+    }
+}

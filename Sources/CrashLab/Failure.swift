@@ -1,0 +1,44 @@
+internal import Glibc
+
+/// An image that does not hold what it must, kept in a folder of its own:
+///
+///     image/          the files, as the power cut left them
+///     acknowledged    what had been acknowledged, a line each
+///     adapter         the command that checks, an argument a line
+///     case            the seed, and for people: moment, image, finding
+public struct Failure: Sendable, CustomStringConvertible {
+    public var seed: UInt64
+    /// How many of the trace's events had happened; of a recovery's trace, those after `cut N, `.
+    public var moment: String
+    public var image: String
+    public var finding: String
+    /// Where it is kept.
+    public var folder: String
+
+    public var description: String { "seed \(seed), \(moment), \(image): \(finding); kept in \(folder)" }
+
+    func keep(_ contents: CrashImage, acknowledged: [String], check: [String]) throws(LabError) {
+        LabFile.remove(folder)
+        try LabFile.makeFolder(folder)
+        try LabFile.makeFolder(folder + "/image")
+        try contents.write(to: folder + "/image")
+        try LabFile.write(Array(acknowledged.map { $0 + "\n" }.joined().utf8), to: folder + "/acknowledged")
+        try LabFile.write(Array(check.map { $0 + "\n" }.joined().utf8), to: folder + "/adapter")
+        try LabFile.write(Array("\(seed)\n\(moment)\n\(image)\n\(finding)\n".utf8), to: folder + "/case")
+    }
+
+    /// Checks a kept image again, on a copy of it in `scratch`; what is wrong with it, or nil.
+    public static func reproduce(_ folder: String, scratch: String) throws(LabError) -> String? {
+        func lines(_ name: String) throws(LabError) -> [String] {
+            String(decoding: try LabFile.read(folder + "/" + name), as: UTF8.self).split(separator: "\n").map(String.init)
+        }
+        guard let seed = try lines("case").first.flatMap(UInt64.init) else { throw LabError("\(folder)/case names no seed") }
+        let command = try lines("adapter")
+        guard !command.isEmpty else { throw LabError("\(folder)/adapter names no program") }
+        let copy = "\(scratch)/image"
+        LabFile.remove(copy)
+        try LabFile.copy(folder + "/image", to: copy)
+        defer { LabFile.remove(copy) }
+        return try CheckerProcess(command).check(copy, seed: seed, acknowledged: try lines("acknowledged"))
+    }
+}

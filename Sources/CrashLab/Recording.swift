@@ -1,0 +1,72 @@
+internal import Glibc
+
+/// The moments of a traced run at which a power cut leaves something new, with what had been acknowledged by then.
+struct Recording {
+    struct Moment {
+        /// How many of the trace's events had happened.
+        var event: Int
+        var point: CrashPoint
+        var acknowledged: Int
+    }
+
+    private(set) var moments: [Moment] = []
+    /// What the run printed, whole lines.
+    private(set) var acknowledged: [String] = []
+    private(set) var events = 0
+
+    /// Runs `command` under the recorder on `folder`, which holds what `disk` holds, and follows its trace.
+    init(
+        _ command: [String], in folder: String, on disk: SimulatedDisk, recorder: String, lying: [String], trace path: String
+    ) throws(LabError) {
+        unlink(path)
+        defer { unlink(path) }
+        let child = try Spawn.start(
+            command,
+            environment: [
+                "LD_PRELOAD": recorder, "VARVE_CRASHLAB_ROOT": folder, "VARVE_CRASHLAB_TRACE": path, "VARVE_CRASHLAB_ACKS": "1",
+            ], hasInput: false)
+        defer { close(child.output) }
+        var bytes = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = read(child.output, &bytes, bytes.count)
+            if count < 0, errno == EINTR { continue }
+            if count <= 0 { break }
+        }
+        if let end = Spawn.wait(child.pid) { throw LabError("`\(command.joined(separator: " "))` \(end)") }
+        try follow(Trace(contentsOf: path, lying: lying), disk)
+    }
+
+    private mutating func follow(_ trace: Trace, _ start: SimulatedDisk) throws(LabError) {
+        var disk = start
+        var line: [UInt8] = []
+        events = trace.events.count
+        for (index, event) in trace.events.enumerated() {
+            switch event {
+            case .acknowledge(let bytes):
+                for byte in bytes {
+                    if byte != UInt8(ascii: "\n") {
+                        line.append(byte)
+                        continue
+                    }
+                    acknowledged.append(String(decoding: line, as: UTF8.self))
+                    line = []
+                }
+                look(disk, index)
+            case .syncEnd:
+                // Until here all of it is pending; what the sync covers is not any more.
+                look(disk, index)
+                try disk.apply(event)
+            case .write(let file, let offset, let bytes, isSynchronous: true):
+                try disk.apply(event)
+                look(disk, index)
+                disk.finish(synchronousWriteOf: bytes.count, at: offset, to: file)
+            default: try disk.apply(event)
+            }
+        }
+        look(disk, trace.events.count)
+    }
+
+    private mutating func look(_ disk: SimulatedDisk, _ event: Int) {
+        moments.append(Moment(event: event, point: CrashPoint(disk), acknowledged: acknowledged.count))
+    }
+}

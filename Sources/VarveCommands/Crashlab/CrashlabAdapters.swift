@@ -1,0 +1,69 @@
+internal import CCrashAdapters
+internal import CrashLab
+internal import FoundationEssentials
+internal import Glibc
+internal import Varve
+
+/// What the lab can test, and the library that records it.
+enum CrashlabAdapters {
+    static let names = ["varve"] + others
+
+    /// Those that are not ours.
+    private static var others: [String] {
+        var names: [String] = []
+        while let name = crash_adapter_name(Int32(names.count)) { names.append(String(cString: name)) }
+        return names
+    }
+
+    /// Runs another store's adapter; its exit status.
+    static func run(_ store: String, _ arguments: [String]) -> Int32 {
+        let copies = arguments.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        return copies.map { UnsafePointer($0) }.withUnsafeBufferPointer { crash_adapter_run(store, Int32($0.count), $0.baseAddress) }
+    }
+
+    /// One of ours by its name, else a program and its arguments, separated by spaces.
+    static func find(_ name: String) throws -> Adapter {
+        if names.contains(name) { return Adapter([try executable(), "crashlab", "adapter", name]) }
+        let words = name.split(separator: " ").map(String.init)
+        guard !words.isEmpty else {
+            throw CommandFailure.usage(message: "an adapter's name is empty", advice: "Name one of \(names.joined(separator: ", ")), or a program")
+        }
+        return Adapter(words)
+    }
+
+    /// Where the recording library is: beside this program, or where an installation puts it.
+    static func recorder() throws -> String {
+        let file = "libvarve-crash-recorder.so"
+        let folder = (try executable()).split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        let places = [folder + "/" + file, folder + "/../lib/varve/" + file]
+        for place in places where access(place, R_OK) == 0 { return CrashlabScratch.absolute(place) }
+        throw StoreError(
+            .notFound, "the library that records is not there",
+            advice: "`swift build --product varve-crash-recorder` makes it beside varve", path: places[0])
+    }
+
+    private static func executable() throws -> String {
+        guard let path = realpath("/proc/self/exe", nil) else { throw StoreError.system("this program could not be found", errno: errno) }
+        defer { free(path) }
+        return String(cString: path)
+    }
+}
+
+/// A folder for a lab's images, in memory where there is some; removed with the last reference to it.
+final class CrashlabScratch {
+    let path: String
+
+    init() throws {
+        let parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : FileManager.default.temporaryDirectory.path
+        var name = Array("\(parent)/varve-crashlab.XXXXXX".utf8CString)
+        guard mkdtemp(&name) != nil else { throw StoreError.system("a folder could not be made", path: parent, errno: errno) }
+        path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    static func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    }
+}

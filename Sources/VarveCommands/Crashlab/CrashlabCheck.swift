@@ -1,0 +1,207 @@
+internal import Glibc
+internal import Varve
+
+/// Compares what a crash left with what a seed's work had been promised.
+struct CrashlabCheck {
+    typealias Violation = CrashlabViolation
+
+    let folder: String
+    let seed: UInt64
+    let acknowledged: [String]
+    /// Whether the store is worked with afterwards, too.
+    let goesOn: Bool
+
+    func run() throws {
+        let path = CrashlabStore.path(in: folder)
+        if acknowledged.isEmpty, access(path, F_OK) != 0 { return }
+        guard acknowledged.contains(where: { $0.first?.isNumber == true }) else { return try checkUnfinished(path) }
+        let open = try CrashlabStore(in: folder)
+        let found = try open.store.version(of: .head)
+        let (model, inFlight) = try expected(found)
+        // First as recovery left it: what verifies settles.
+        try compareMemory(open, model.state)
+        try compareWords(open, model.state)
+        try compareObjects(open.store, model.state, .head)
+        try compareSnapshots(open.store, model)
+        try verify(open.store)
+        if goesOn { try goOn(open, model, found) }
+        try open.close()
+        try compareCopies(model, inFlight)
+    }
+
+    /// Where the work had not said that it begins, any part of making the first state may be there, if it is sound.
+    private func checkUnfinished(_ path: String) throws {
+        let store = try Store.open(path)
+        let found = try store.version(of: .head)
+        let durable = try CrashlabPromises(acknowledged).durable
+        guard found >= durable else { throw Violation("version \(found) is the last, and \(durable) was durable") }
+        try verify(store)
+        try store.close()
+    }
+
+    private func verify(_ store: Store) throws {
+        var findings: [String] = []
+        _ = try store.verify { findings.append($0.description) }
+        guard findings.isEmpty else { throw Violation("verify: \(findings.joined(separator: "; "))") }
+    }
+
+    /// The model at the version that was recovered, which must be one that may be; and the step that may have been under way.
+    private func expected(_ found: Version) throws -> (CrashlabModel, CrashlabModel.Step?) {
+        let promises = try CrashlabPromises(acknowledged)
+        guard found >= promises.durable else { throw Violation("version \(found) is the last, and \(promises.durable) was durable") }
+        guard let recovered = promises.recovered else { return try expected(found, promises.work) }
+        // A process came after the first cut, and committed more.
+        var (model, _) = try expected(recovered, promises.work)
+        let extras = promises.extras.filter { $0 <= found }
+        for number in 0..<extras.count { model.applyExtra(number + 1) }
+        if found > extras.last ?? recovered {
+            guard extras.count == promises.extras.count, extras.count < CrashlabModel.extraCount else {
+                throw Violation("version \(found) was never made")
+            }
+            model.applyExtra(extras.count + 1)
+        }
+        return (model, nil)
+    }
+
+    /// The model at a version of the work's.
+    private func expected(_ found: Version, _ promised: [Version]) throws -> (CrashlabModel, CrashlabModel.Step?) {
+        var random = LabRandom(seed: seed)
+        var model = CrashlabModel()
+        var version = promised[0]
+        for step in promised.dropFirst() {
+            var next = model
+            next.apply(next.next(&random))
+            guard step <= found else {
+                guard version == found else { throw Violation("version \(found) is between those that were made") }
+                return (model, nil)
+            }
+            model = next
+            version = step
+        }
+        let inFlight = promised.count <= CrashlabModel.stepCount ? model.next(&random) : nil
+        if found > version {
+            guard let inFlight else { throw Violation("version \(found) was never made") }
+            model.apply(inFlight)
+        }
+        return (model, inFlight)
+    }
+
+    private func compareObjects(_ store: Store, _ expected: CrashlabState, _ at: Store.State, only: String? = nil) throws {
+        // A snapshot of one object keeps no other.
+        if only == nil {
+            let names = try store.objects(at: at).map(\.name).filter { !$0.isEmpty && $0 != CrashlabStore.heap }
+            guard names.sorted() == expected.objects.keys.sorted() else {
+                throw Violation("the objects of \(at) are \(names.sorted()), not \(expected.objects.keys.sorted())")
+            }
+        }
+        for (name, object) in expected.objects where only == nil || name == only {
+            let reference = Store.ObjectReference(name: name, state: at)
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(try store.size(of: reference)), alignment: 8)
+            defer { buffer.deallocate() }
+            _ = try store.read(reference, offset: 0, into: buffer)
+            let difference = CrashlabPage.difference(UnsafeRawBufferPointer(buffer), object)
+            if let difference { throw Violation("'\(name)' of \(at): \(difference)") }
+        }
+    }
+
+    private func compareSnapshots(_ store: Store, _ model: CrashlabModel) throws {
+        let names = Set(try store.snapshots().map(\.name))
+        guard names == Set(model.snapshots.keys) else {
+            throw Violation("the snapshots are \(names.sorted()), not \(model.snapshots.keys.sorted())")
+        }
+        for (name, snapshot) in model.snapshots {
+            try compareObjects(store, snapshot.state, .snapshot(name), only: snapshot.object)
+            if snapshot.object == nil { try compareMap(store, snapshot.state, .snapshot(name)) }
+        }
+        try compareMap(store, model.state, .head)
+    }
+
+    private func compareMap(_ store: Store, _ expected: CrashlabState, _ at: Store.State) throws {
+        let regions = try store.regions(ofTask: CrashlabStore.task, at: at)
+        let slots = expected.regions.keys.sorted()
+        guard regions.count == slots.count, let base = regions.first?.start else {
+            throw Violation("the task has \(regions.count) regions in \(at), not \(slots.count)")
+        }
+        for (region, slot) in zip(regions, slots) {
+            let wanted = expected.regions[slot]!
+            let count = expected.content(of: wanted).pageCount
+            guard region.start == base + UInt64(slot) * CrashlabModel.slotBytes,
+                region.end == region.start + UInt64(count * CrashlabPage.size), region.objectName == wanted.object ?? "",
+                region.current == (wanted.isReadOnly ? .read : .default)
+            else { throw Violation("the region at slot \(slot) of \(at) is \(region), not \(wanted)") }
+        }
+    }
+
+    private func compareMemory(_ open: CrashlabStore, _ expected: CrashlabState) throws {
+        for (slot, region) in expected.regions {
+            let content = expected.content(of: region)
+            let bytes = UnsafeRawBufferPointer(
+                start: open.task.pointer(open.address(slot)), count: content.pageCount * CrashlabPage.size)
+            if let difference = CrashlabPage.difference(bytes, content) { throw Violation("memory at slot \(slot): \(difference)") }
+        }
+    }
+
+    private func compareWords(_ open: CrashlabStore, _ expected: CrashlabState) throws {
+        let report = try open.heap.check()
+        guard report.problems.isEmpty else { throw Violation("the heap: \(report.problems.prefix(3))") }
+        var found: [Int: Int] = [:]
+        for (key, value) in open.words { found[key] = value }
+        guard found == expected.words else {
+            let keys = Set(found.keys).union(expected.words.keys).sorted().filter { found[$0] != expected.words[$0] }
+            throw Violation("\(keys.count) of the heap's words differ, the first under \(keys[0])")
+        }
+    }
+
+    /// Copies and exported files are there and whole; those that were being made are whole or not there.
+    private func compareCopies(_ model: CrashlabModel, _ inFlight: CrashlabModel.Step?) throws {
+        for (name, state) in model.backups { try compareBackup(name, state) }
+        for (name, object) in model.exports { try compareExport(name, object) }
+        switch inFlight {
+        case .backUp(let name) where access("\(folder)/\(name)", F_OK) == 0: try compareBackup(name, model.state)
+        case .export(let object, let name) where access("\(folder)/\(name)", F_OK) == 0:
+            try compareExport(name, model.state.objects[object]!)
+        default: break
+        }
+    }
+
+    private func compareBackup(_ name: String, _ state: CrashlabState) throws {
+        do {
+            let store = try Store.open("\(folder)/\(name)")
+            try compareObjects(store, state, .head)
+            try compareMap(store, state, .head)
+            try verify(store)
+            try store.close()
+        } catch { throw Violation("the copy '\(name)': \(error)") }
+    }
+
+    private func compareExport(_ name: String, _ object: CrashlabState.Object) throws {
+        let path = "\(folder)/\(name)"
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Violation("the exported file '\(name)' is not there") }
+        defer { Glibc.close(descriptor) }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: object.pageCount * CrashlabPage.size + 1, alignment: 8)
+        defer { buffer.deallocate() }
+        let count = max(0, pread(descriptor, buffer.baseAddress!, buffer.count, 0))
+        if let difference = CrashlabPage.difference(UnsafeRawBufferPointer(rebasing: buffer[..<count]), object) {
+            throw Violation("the exported file '\(name)': \(difference)")
+        }
+    }
+
+    /// The store takes and keeps a new commit, and moves what it holds, without changing what it held.
+    private func goOn(_ open: CrashlabStore, _ model: CrashlabModel, _ found: Version) throws {
+        var state = model.state
+        if let slot = state.regions.keys.sorted().first(where: { !state.regions[$0]!.isReadOnly }) {
+            CrashlabPage.fill(open.task.pointer(open.address(slot)), 77)
+            if let name = state.regions[slot]!.object { state.objects[name]!.pages[0] = 77 } else {
+                state.regions[slot]!.memory.pages[0] = 77
+            }
+        }
+        open.words[1000] = 1
+        let version = try open.heap.commit()
+        guard version > found else { throw Violation("version \(version) was made after \(found)") }
+        try open.store.reclaim()
+        try compareObjects(open.store, state, .head)
+        try compareSnapshots(open.store, CrashlabModel(state, model.snapshots))
+        try compareMemory(open, state)
+    }
+}

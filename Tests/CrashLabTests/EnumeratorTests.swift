@@ -1,0 +1,64 @@
+import CrashLab
+import Foundation
+import TestSupport
+import Testing
+
+/// Layer 1 of the crash lab on our own store: every image that a power cut may leave is one that opens to what was acknowledged.
+@Suite(.enabled(if: LabPrograms.areBuilt, "needs the programs, built beside the tests"))
+struct EnumeratorTests {
+    let scratch = TemporaryFolder("crashlab", inMemory: true)
+    private static let environment = ProcessInfo.processInfo.environment
+    private static let first = environment["VARVE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0..<1 << 40)
+
+    /// Runs seed after seed until `wanted` images were checked.
+    private func search(_ lab: Enumerator, _ wanted: Int, perSeed: Int) throws {
+        var report = Enumerator.Report()
+        var seed = Self.first
+        while report.distinct < wanted, report.failures.isEmpty {
+            report.add(try lab.run(seed: seed, limit: min(wanted - report.distinct, perSeed)))
+            seed += 1
+        }
+        for failure in report.failures.prefix(3) { Issue.record("\(failure)") }
+        #expect(report.acknowledgements > 0 && report.moments > 0)
+        print(
+            "enumerator: \(report.distinct) states at \(report.moments) moments of \(report.runs) runs from seed \(Self.first), "
+                + "\(report.recoveries) recoveries cut")
+    }
+
+    /// The page store with all that changes its layers: staging, settling, merging, checkpoints.
+    @Test func thePageStoreKeepsWhatItAcknowledged() throws {
+        var lab = LabPrograms.lab(Adapter([LabPrograms.child]), in: scratch)
+        lab.recoveryEvery = 60
+        try search(lab, Budget.of(quick: 200, default: 1000, full: 2500), perSeed: 250)
+    }
+
+    /// The whole store: creation, tasks and their maps, a heap, the catalog.
+    @Test func theStoreKeepsWhatItAcknowledged() throws {
+        var lab = LabPrograms.lab(LabPrograms.adapter("varve"), in: scratch)
+        lab.recoveryEvery = 60
+        try search(lab, Budget.of(quick: 60, default: 300, full: 800), perSeed: 100)
+    }
+
+    /// The lab sees: where one file's flushes count for nothing, acknowledged commits are gone.
+    @Test(arguments: ["/journal", "/pages.lmdb"])
+    func flushesThatCountForNothingAreNoticed(file: String) throws {
+        var lab = LabPrograms.lab(Adapter([LabPrograms.child]), in: scratch)
+        lab.lying = [file]
+        lab.mostFailures = 1
+        lab.recoveryEvery = 0
+        var failures: [Failure] = []
+        for seed in UInt64(0)..<8 where failures.isEmpty { failures = try lab.run(seed: seed, limit: 300).failures }
+        #expect(!failures.isEmpty, "a store whose \(file) was never flushed lost nothing")
+    }
+
+    /// What a run keeps shows the same again.
+    @Test func aFailureIsReproducedFromItsFolder() throws {
+        var lab = LabPrograms.lab(LabPrograms.adapter("lmdb-nosync"), in: scratch)
+        lab.mostFailures = 1
+        let failure = try #require(try lab.run(seed: 1).failures.first)
+        #expect(try Failure.reproduce(failure.folder, scratch: scratch.path) == failure.finding)
+        let acknowledged = failure.folder + "/acknowledged"
+        try Data().write(to: URL(fileURLWithPath: acknowledged))
+        #expect(try Failure.reproduce(failure.folder, scratch: scratch.path) != failure.finding)
+    }
+}
