@@ -46,7 +46,7 @@ private func give(
 
 @c @implementation
 public func varve_heap_close(_ heap: varve_heap_t!) -> Int32 {
-    heapCode { () throws(HeapError) in try takeHeap(heap).close() }
+    heapCode { () throws(HeapError) in try closeHeap(heap) }
 }
 
 @c @implementation
@@ -87,8 +87,7 @@ public func varve_heap_commit(
             (try CVarve.message(message), try optionalText(snapshot, "the snapshot's name"))
         }
         let made = try heap.commit(
-            message: message, durability: flags & UInt32(VARVE_COMMIT_DEFERRED) != 0 ? .deferred : .synced,
-            declaredOnly: flags & UInt32(VARVE_COMMIT_DECLARED) != 0, snapshot: snapshot)
+            message: message, durability: durability(flags), declaredOnly: isDeclared(flags), snapshot: snapshot)
         version?.pointee = made.rawValue
     }
 }
@@ -116,10 +115,7 @@ public func varve_heap_transaction(
             (try CVarve.message(message), try required(body, "body"))
         }
         do {
-            try heap.transaction(
-                message: message, durability: flags & UInt32(VARVE_COMMIT_DEFERRED) != 0 ? .deferred : .synced,
-                declaredOnly: flags & UInt32(VARVE_COMMIT_DECLARED) != 0
-            ) {
+            try heap.transaction(message: message, durability: durability(flags), declaredOnly: isDeclared(flags)) {
                 guard body(context) == 0 else { throw Aborted() }
             }
         } catch let error as HeapError {
@@ -130,6 +126,39 @@ public func varve_heap_transaction(
     }
     return isAborted ? LastError.recordAborted() : code
 }
+
+@c @implementation
+public func varve_heap_begin(_ heap: varve_heap_t!, _ flags: UInt32) -> Int32 {
+    heapCode { () throws(HeapError) in
+        let heap = try CVarve.heap(heap)
+        try requireCommitFlags(flags)
+        try heap.beginTransaction(declaredOnly: isDeclared(flags))
+    }
+}
+
+@c @implementation
+public func varve_heap_end(
+    _ heap: varve_heap_t!, _ message: UnsafePointer<CChar>!, _ flags: UInt32, _ version: UnsafeMutablePointer<UInt64>!
+) -> Int32 {
+    heapCode { () throws(HeapError) in
+        let heap = try CVarve.heap(heap)
+        try requireCommitFlags(flags)
+        let message = try translating { () throws(StoreError) in try CVarve.message(message) }
+        let made = try heap.commitTransaction(message: message, durability: durability(flags), declaredOnly: isDeclared(flags))
+        version?.pointee = made?.rawValue ?? 0
+    }
+}
+
+@c @implementation
+public func varve_heap_cancel(_ heap: varve_heap_t!) -> Int32 {
+    heapCode { () throws(HeapError) in try CVarve.heap(heap).abandonTransaction() }
+}
+
+private func durability(_ flags: UInt32) -> PersistentHeap.Durability {
+    flags & UInt32(VARVE_COMMIT_DEFERRED) != 0 ? .deferred : .synced
+}
+
+private func isDeclared(_ flags: UInt32) -> Bool { flags & UInt32(VARVE_COMMIT_DECLARED) != 0 }
 
 private func requireCommitFlags(_ flags: UInt32) throws(HeapError) {
     guard flags & ~UInt32(VARVE_COMMIT_DEFERRED | VARVE_COMMIT_DECLARED) == 0 else {

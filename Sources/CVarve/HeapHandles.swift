@@ -12,13 +12,20 @@ func heap(_ handle: OpaquePointer?) throws(HeapError) -> PersistentHeap {
     throw invalidHeap(handle)
 }
 
-/// Ends a heap's handle and answers what it named; one of several threads that close it gets it.
-func takeHeap(_ handle: OpaquePointer?) throws(HeapError) -> PersistentHeap {
-    let found = try heap(handle)
+/// Closes a heap and ends its handle; one of several threads that close it does. Within a transaction both stay.
+func closeHeap(_ handle: OpaquePointer?) throws(HeapError) {
+    let heap = try heap(handle)
+    do throws(HeapError) { try heap.close() } catch {
+        if error.code != .wrongState { try endHeap(handle) }
+        throw error
+    }
+    try endHeap(handle)
+}
+
+private func endHeap(_ handle: OpaquePointer?) throws(HeapError) {
     guard let handle, HandleTable.shared.remove(UnsafeRawPointer(handle), where: { $0 is HeapHandle }) else {
         throw invalidHeap(handle)
     }
-    return found
 }
 
 private func invalidHeap(_ handle: OpaquePointer?) -> HeapError {

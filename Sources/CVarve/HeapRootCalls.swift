@@ -53,23 +53,19 @@ private struct BytesValue: BitwiseCopyable {
     static let layouts = ["Bytes{block@0: Int, count@8: Int}"]
 }
 
-private func bytesRoot(
-    _ heap: PersistentHeap, _ name: UnsafePointer<CChar>?, _ version: UInt32
-) throws(HeapError) -> (offset: Int, value: BytesValue) {
-    let name = try translating { () throws(StoreError) in try text(name, "the root's name") }
-    let offset = try heap.rawRoot(
-        name, layouts: BytesValue.layouts, byteCount: MemoryLayout<BytesValue>.size, version: Int(version)).offset
-    return (offset, heap.space.load(offset))
+/// Where the value of a root of bytes lies, and whether this call made it.
+private func bytesRoot(_ heap: PersistentHeap, _ name: String, _ version: UInt32) throws(HeapError) -> (offset: Int, isNew: Bool) {
+    try heap.rawRoot(name, layouts: BytesValue.layouts, byteCount: MemoryLayout<BytesValue>.size, version: Int(version))
 }
 
 /// Gives a root of bytes another length.
-private func resize(_ heap: PersistentHeap, _ offset: Int, _ value: BytesValue, to size: UInt64) throws(HeapError) -> BytesValue {
+private func resize(_ heap: PersistentHeap, _ offset: Int, to size: UInt64) throws(HeapError) -> BytesValue {
     try heap.space.requireWritable()
     guard let count = Int(exactly: size), count <= heap.capacity else {
         throw HeapError(.full, "\(size) bytes are more than the heap of \(heap.capacity) bytes can hold")
     }
     return try heap.space.changing { () throws(HeapError) in
-        var value = value
+        var value: BytesValue = heap.space.load(offset)
         if count == 0 {
             if value.block != 0 { try heap.space.free(value.block) }
             value = BytesValue(block: 0, count: 0)
@@ -98,10 +94,14 @@ public func varve_heap_bytes(
 ) -> Int32 {
     heapCode { () throws(HeapError) in
         let heap = try CVarve.heap(heap)
-        let (size, place) = try translating { () throws(StoreError) in (try required(size, "size"), try required(place, "place")) }
-        let known = heap.rootNames.count
-        var (offset, value) = try bytesRoot(heap, name, version)
-        if heap.rootNames.count > known, size.pointee > 0 { value = try resize(heap, offset, value, to: size.pointee) }
+        let (name, size, place) = try translating { () throws(StoreError) in
+            (try text(name, "the root's name"), try required(size, "size"), try required(place, "place"))
+        }
+        // No other thread finds the new root before its bytes.
+        let value = try heap.excludingChanges { () throws(HeapError) in
+            let (offset, isNew) = try bytesRoot(heap, name, version)
+            return isNew && size.pointee > 0 ? try resize(heap, offset, to: size.pointee) : heap.space.load(offset)
+        }
         size.pointee = UInt64(value.count)
         show(value, of: heap, at: place)
     }
@@ -113,8 +113,8 @@ public func varve_heap_bytes_resize(
 ) -> Int32 {
     heapCode { () throws(HeapError) in
         let heap = try CVarve.heap(heap)
-        let (offset, value) = try bytesRoot(heap, name, version)
-        show(try resize(heap, offset, value, to: size), of: heap, at: place)
+        let name = try translating { () throws(StoreError) in try text(name, "the root's name") }
+        show(try resize(heap, try bytesRoot(heap, name, version).offset, to: size), of: heap, at: place)
     }
 }
 

@@ -105,7 +105,10 @@ struct HeapChecker {
 
     // MARK: What this process keeps
 
-    mutating func checkCaches() {
+    /// Also a thread that excludes changes keeps no other from ending, which gives its cache back.
+    mutating func checkCaches() { ThreadRecords.withLock { checkCachesLocked() } }
+
+    private mutating func checkCachesLocked() {
         // Blocks in caches are taken, and not allocated; none is in two places.
         var cached: Set<UInt32> = []
         for record in space.gate.records(of: space.number) {

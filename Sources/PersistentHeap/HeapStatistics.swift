@@ -51,7 +51,7 @@ extension PersistentHeap {
     ///
     /// Reads the tables of what is in use and the collections, not other blocks; other threads' changes wait meanwhile.
     public func check() throws(HeapError) -> HeapReport {
-        try exclusively { () throws(HeapError) in
+        try excludingChanges { () throws(HeapError) in
             var checker = HeapChecker(space)
             checker.checkHeader()
             checker.checkUnits()
@@ -64,14 +64,15 @@ extension PersistentHeap {
 
     /// What the heap's memory is used for, and how far it is fragmented. Looks at the tables of all that is in use.
     public func statistics() throws(HeapError) -> HeapStatistics {
-        try exclusively { () throws(HeapError) in
+        try excludingChanges { () throws(HeapError) in
             var checker = HeapChecker(space)
             checker.checkUnits()
             return checker.report.statistics
         }
     }
 
-    private func exclusively<Result>(_ body: () throws(HeapError) -> Result) throws(HeapError) -> Result {
+    /// Runs `body` while no other thread changes the heap, commits or holds a transaction. Throws `.wrongState` within a change.
+    package func excludingChanges<Result>(_ body: () throws(HeapError) -> Result) throws(HeapError) -> Result {
         if space.isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
         if isReadOnly { return try body() }
         guard !space.gate.isChangingHere else {

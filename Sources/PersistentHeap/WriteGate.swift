@@ -29,6 +29,8 @@ final class WriteGate: @unchecked Sendable {
     struct Transaction {
         var depth = 0
         var isDoomed = false
+        /// How many of them, from the outermost on, only the end of a closure ends.
+        var closures = 0
     }
 
     private struct WeakSpace { weak var space: HeapSpace? }

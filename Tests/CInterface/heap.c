@@ -1,4 +1,6 @@
 /* Persistent heaps: blocks, roots, commits. */
+#include <pthread.h>
+
 #include "check.h"
 
 #include <stdlib.h>
@@ -148,6 +150,100 @@ TEST(bytes_change_their_length) {
     char names[200] = "";
     OK(varve_heap_root_list(heap, add_root, names));
     CHECK(strcmp(names, "b: Bytes{block@0: Int, count@8: Int} 1; n: Int64 7; ") == 0);
+    OK(varve_heap_close(heap));
+}
+
+TEST(transactions_with_a_beginning_and_an_end) {
+    open_heap();
+    int64_t *n = NULL;
+    uint64_t version = 7, size = 16;
+    char *bytes = NULL;
+    OK(varve_heap_root(heap, "n", "int64_t", 1, 8, &n));
+    EXPECT(VARVE_UNCOMMITTED, varve_heap_begin(heap, 0));
+    EXPECT(VARVE_WRONG_STATE, varve_heap_end(heap, NULL, 0, NULL));
+    EXPECT(VARVE_WRONG_STATE, varve_heap_cancel(heap));
+    OK(varve_heap_commit(heap, NULL, 0, NULL, NULL));
+    EXPECT(VARVE_INVALID, varve_heap_begin(heap, 1u << 30));
+
+    OK(varve_heap_begin(heap, 0));
+    *n = 1;
+    EXPECT(VARVE_WRONG_STATE, varve_heap_commit(heap, NULL, 0, NULL, NULL));
+    EXPECT(VARVE_WRONG_STATE, varve_heap_abandon(heap));
+    EXPECT(VARVE_WRONG_STATE, varve_heap_close(heap));
+    /* It is open still. */
+    CHECK(heap_info(heap).roots == 1);
+    OK(varve_heap_begin(heap, 0));
+    *n += 1;
+    OK(varve_heap_end(heap, "inner", 0, &version));
+    CHECK(version == 0);
+    OK(varve_heap_bytes(heap, "b", 1, &size, &bytes));
+    CHECK(size == 16);
+    OK(varve_heap_end(heap, "outer", 0, &version));
+    CHECK(version > 0 && *n == 2);
+    EXPECT(VARVE_WRONG_STATE, varve_heap_end(heap, NULL, 0, NULL));
+
+    OK(varve_heap_begin(heap, VARVE_COMMIT_DECLARED));
+    OK(varve_heap_declare(heap, n, sizeof *n));
+    *n = 3;
+    void *block = varve_heap_alloc(heap, 64);
+    OK(varve_heap_cancel(heap));
+    CHECK(*n == 2);
+    EXPECT(VARVE_NOT_ALLOCATED, varve_heap_free(heap, block));
+
+    OK(varve_heap_begin(heap, 0));
+    OK(varve_heap_begin(heap, 0));
+    *n = 4;
+    OK(varve_heap_cancel(heap));
+    EXPECT(VARVE_DOOMED, varve_heap_begin(heap, 0));
+    EXPECT(VARVE_DOOMED, varve_heap_end(heap, NULL, 0, NULL));
+    CHECK(*n == 2);
+    OK(varve_heap_begin(heap, 0));
+    OK(varve_heap_end(heap, NULL, 0, NULL));
+    OK(varve_heap_close(heap));
+    EXPECT(VARVE_INVALID, varve_heap_begin(heap, 0));
+}
+
+static int leaves_one_open(void *context) {
+    *(int64_t *)context = 9;
+    EXPECT(VARVE_WRONG_STATE, varve_heap_end(heap, NULL, 0, NULL));
+    return varve_heap_begin(heap, 0);
+}
+
+TEST(a_transaction_that_a_function_leaves_open) {
+    open_heap();
+    int64_t *n = NULL;
+    OK(varve_heap_root(heap, "n", "int64_t", 1, 8, &n));
+    OK(varve_heap_commit(heap, NULL, 0, NULL, NULL));
+    EXPECT(VARVE_DOOMED, varve_heap_transaction(heap, NULL, 0, leaves_one_open, n));
+    CHECK(*n == 0);
+    EXPECT(VARVE_WRONG_STATE, varve_heap_cancel(heap));
+    OK(varve_heap_close(heap));
+}
+
+static void *makes_roots(void *context) {
+    int wrong = 0;
+    for (int i = 0; i < 100; i++) {
+        char name[32];
+        uint64_t size = 8;
+        int64_t *place = NULL;
+        sprintf(name, "%s %d", (const char *)context, i);
+        wrong += varve_heap_bytes(heap, name, 1, &size, &place) != 0 || size != 8 || place == NULL;
+        /* It is known, and has none. */
+        wrong += varve_heap_bytes_resize(heap, name, 1, 0, NULL) != 0;
+        size = 24;
+        wrong += varve_heap_bytes(heap, name, 1, &size, &place) != 0 || size != 0;
+    }
+    return wrong ? context : NULL;
+}
+
+TEST(bytes_of_roots_that_two_threads_make) {
+    open_heap();
+    pthread_t other;
+    void *wrong = NULL;
+    CHECK(pthread_create(&other, NULL, makes_roots, "theirs") == 0);
+    CHECK(makes_roots("ours") == NULL);
+    pthread_join(other, &wrong);
+    CHECK(wrong == NULL);
     OK(varve_heap_close(heap));
 }
 

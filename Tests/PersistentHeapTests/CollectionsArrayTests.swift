@@ -166,4 +166,34 @@ extension String: RandomElement {
         #expect(error?.code == .full)
         #expect(array.prefix(1000).elementsEqual(0..<1000) && array.check().isEmpty)
     }
+
+    @Test func anArrayIsAppendedToItself() throws {
+        let temporary = try TemporaryHeap()
+        let numbers: PersistentArray<Int> = try temporary.heap.root("numbers")
+        try numbers.append(contentsOf: [1, 2, 3])
+        try numbers.append(contentsOf: numbers)
+        #expect(Array(numbers) == [1, 2, 3, 1, 2, 3])
+        let texts: PersistentArray<String> = try temporary.heap.root("texts")
+        try texts.append(contentsOf: ["a text that is long enough", "b"])
+        try texts.append(contentsOf: texts)
+        #expect(Array(texts) == ["a text that is long enough", "b", "a text that is long enough", "b"])
+        #expect(leaks(temporary.heap).isEmpty)
+    }
+
+    @Test(arguments: [Int.max, Int.max / 2, 1 << 40]) func roomThatNoHeapHasIsRefused(_ count: Int) throws {
+        let temporary = try TemporaryHeap()
+        let array: PersistentArray<Int> = try temporary.heap.root("array")
+        let dictionary: PersistentDictionary<Int, Int> = try temporary.heap.root("dictionary")
+        let set: PersistentSet<UInt8> = try temporary.heap.root("set")
+        dictionary[1] = 1
+        try set.insert(1)
+        let reserves: [() throws -> Void] = [
+            { try array.reserveCapacity(count) }, { try dictionary.reserveCapacity(count) }, { try set.reserveCapacity(count) },
+        ]
+        for reserve in reserves {
+            #expect(heapError { try reserve() }?.code == .full)
+        }
+        #expect(dictionary[1] == 1 && set.contains(1) && dictionary.check() == [] && set.check() == [])
+        #expect(leaks(temporary.heap).isEmpty)
+    }
 }

@@ -42,19 +42,19 @@ import Varve
             do { try body(heap.root(name, of: type)) } catch { sum += 1 }
         }
         root("texts", PersistentDictionary<String, PersistentArray<String>>.self) { texts in
-            sum += texts.check().count
-            for (key, value) in texts { sum += key.utf8.count + value.reduce(0) { $0 + $1.utf8.count } }
-            for number in 0..<300 { sum += texts["\(number)"]?.count ?? 0 }
+            sum &+= texts.check().count
+            for (key, value) in texts { sum &+= key.utf8.count &+ value.reduce(0) { $0 &+ $1.utf8.count } }
+            for number in 0..<300 { sum &+= texts["\(number)"]?.count ?? 0 }
         }
         root("numbers", PersistentDictionary<Int, Int>.self) { numbers in
-            sum += numbers.check().count
+            sum &+= numbers.check().count
             for number in 0..<6000 { sum &+= numbers[number] ?? 0 }
         }
         root("sorted", PersistentSortedMap<String, PersistentSet<Int>>.self) { sorted in
-            sum += sorted.check().count
+            sum &+= sorted.check().count
             for number in 0..<300 { sum &+= sorted["\(number)"]?.count ?? 0 }
             for (key, value) in sorted {
-                sum += key.utf8.count + value.count
+                sum &+= key.utf8.count &+ value.count
             }
         }
         return sum
@@ -128,6 +128,89 @@ import Varve
         #expect(throws: HeapError.self) { try heap.commit() }
         try heap.abandon()
         try heap.commit()
+        #expect(made.texts["2"]?.count == 2)
+    }
+
+    /// No count says more than there can be, so that whoever makes room for the elements can.
+    @Test func aDamagedCountIsNoCount() throws {
+        let temporary = try TemporaryHeap()
+        let heap = temporary.heap
+        let sets: PersistentDictionary<Int, PersistentSet<Int>> = try heap.root("sets")
+        let maps: PersistentDictionary<Int, PersistentSortedMap<Int, Int>> = try heap.root("maps")
+        for (key, count) in [0, 1, 14, 15, 3000].enumerated() {
+            for number in 0..<count {
+                try sets.collection(forKey: key).insert(number)
+                try maps.collection(forKey: key).setValue(number, forKey: number)
+            }
+            if count == 0 { _ = (try sets.collection(forKey: key), try maps.collection(forKey: key)) }
+        }
+        // One hash for all of them: segments of any size.
+        let clashing: PersistentDictionary<Int, PersistentSet<ClashingKey>> = try heap.root("clashing")
+        for number in 0..<6000 { try clashing.collection(forKey: 0).insert(ClashingKey(number: number)) }
+        #expect(clashing[0]?.count == 6000 && heap.failure == nil)
+        try heap.commit()
+        for count in [1 << 62, 1 << 40, 200_000, -1] {
+            for key in 0..<5 {
+                for header in [sets[key]!.handle.offset, maps[key]!.handle.offset] { heap.space.store(count, at: header + 8) }
+                #expect(sets[key]?.count == 0 && Array(sets[key]!) == [])
+                #expect(maps[key]?.count == 0 && maps[key]!.map(\.key) == [])
+                #expect(heap.failure?.code == .damaged)
+                #expect(try !heap.check().problems.isEmpty)
+                try heap.abandon()
+            }
+        }
+        heap.space.store(1 << 62, at: clashing[0]!.handle.offset + 8)
+        #expect(clashing[0]?.count == 0)
+        // What could be, and is not.
+        heap.space.store(2999, at: sets[4]!.handle.offset + 8)
+        heap.space.store(2999, at: maps[4]!.handle.offset + 8)
+        #expect(Array(sets[4]!).count >= 2999 && Array(maps[4]!).count >= 2999)
+        heap.space.store(3001, at: sets[4]!.handle.offset + 8)
+        heap.space.store(3001, at: maps[4]!.handle.offset + 8)
+        #expect(Array(sets[4]!).count == 3000 && Array(maps[4]!).count == 3000)
+        #expect(Array(sets[4]!.table.keys).count == 3000 && Array(maps[4]!.values).count == 3000)
+    }
+
+    /// A leaf without room would be enlarged, or split, for ever.
+    @Test func aLeafWithoutRoomIsDamaged() throws {
+        let made = try make()
+        let heap = made.temporary.heap
+        let small: PersistentSortedMap<Int, Int> = try heap.root("small")
+        for number in 0..<3 { small[number] = number }
+        try heap.commit()
+        let (one, other) = (small.startIndex.leaf, made.sorted.startIndex.leaf)
+        for (leaf, room) in [(one, 0), (other, 1), (other, 0)] {
+            heap.space.store(UInt32(0), at: leaf)
+            heap.space.store(UInt32(room), at: leaf + BTreeFormat.nodeCapacity)
+            #expect(throws: HeapError.self) {
+                if leaf == one { try small.setValue(1, forKey: -1) } else { _ = try made.sorted.collection(forKey: "") }
+                if leaf == one { try small.setValue(1, forKey: -2) } else { _ = try made.sorted.collection(forKey: "!") }
+            }
+            try heap.abandon()
+        }
+    }
+
+    /// What stands for an array that can't be read is never written.
+    @Test func whatStandsForADamagedArrayIsNotChanged() throws {
+        let made = try make()
+        let heap = made.temporary.heap
+        heap.space.store(-1, at: made.texts["2"]!.handle.offset + 8)
+        let array = made.texts["2"]!
+        func isRefused(_ body: () throws -> Void) {
+            let error = #expect(throws: HeapError.self) { try body() }
+            #expect(error?.code == .damaged)
+        }
+        isRefused { try array.removeSubrange(0..<0) }
+        isRefused { try array.removeAll { _ in true } }
+        isRefused { try array.removeAll() }
+        isRefused { try array.replaceSubrange(0..<0, with: []) }
+        isRefused { try array.replaceSubrange(0..<0, with: ["a"]) }
+        isRefused { try array.append(contentsOf: ["a"]) }
+        isRefused { try array.insert("a", at: 0) }
+        isRefused { try array.reserveCapacity(1) }
+        isRefused { try array.release() }
+        #expect(array.isEmpty)
+        try heap.abandon()
         #expect(made.texts["2"]?.count == 2)
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Varve
@@ -58,6 +59,80 @@ import Varve
         #expect(n.value == 3)
         try heap.transaction { n.value = 4 }
         #expect(n.value == 4)
+        try heap.close()
+    }
+
+    @Test func transactionsWithABeginningAndAnEnd() throws {
+        let heap = try fixture.open()
+        let n = try heap.root("n", default: 1)
+        #expect(heapError { try heap.beginTransaction() }?.code == .uncommittedChanges)
+        #expect(heapError { _ = try heap.commitTransaction() }?.code == .wrongState)
+        #expect(heapError { try heap.abandonTransaction() }?.code == .wrongState)
+        try heap.commit()
+        try heap.beginTransaction()
+        n.value = 2
+        try heap.beginTransaction()
+        n.value = 3
+        #expect(try heap.commitTransaction() == nil)
+        try heap.transaction { n.value += 1 }
+        #expect(heapError { try heap.commit() }?.code == .wrongState)
+        #expect(heapError { try heap.close() }?.code == .wrongState)
+        let version = try heap.commitTransaction(message: "both")
+        #expect(try version != nil && heap.reading(at: .head) { try $0.root("n", default: 0).value } == 4)
+
+        try heap.beginTransaction()
+        n.value = 5
+        try heap.abandonTransaction()
+        #expect(n.value == 4)
+        // Another thread's transactions are not this one's.
+        try heap.beginTransaction()
+        let code = Mutex<HeapError.Code?>(nil)
+        let isDone = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            do throws(HeapError) { _ = try heap.commitTransaction() } catch { code.withLock { $0 = error.code } }
+            isDone.signal()
+        }
+        isDone.wait()
+        #expect(code.withLock { $0 } == .wrongState)
+        n.value = 6
+        try heap.beginTransaction()
+        try heap.abandonTransaction()
+        #expect(heapError { try heap.beginTransaction() }?.code == .doomed)
+        #expect(heapError { _ = try heap.commitTransaction() }?.code == .doomed)
+        #expect(n.value == 4)
+        try heap.close()
+    }
+
+    /// A closure's transaction is ended by its end alone, and what it leaves open can't be committed.
+    @Test func aClosureEndsWhatItBegan() throws {
+        let heap = try fixture.open()
+        let n = try heap.root("n", default: 1)
+        try heap.commit()
+        let error = heapError {
+            try heap.transaction {
+                #expect(heapError { _ = try heap.commitTransaction() }?.code == .wrongState)
+                #expect(heapError { try heap.abandonTransaction() }?.code == .wrongState)
+                n.value = 2
+                try heap.beginTransaction()
+            }
+        }
+        #expect(error?.code == .doomed && n.value == 1)
+        try heap.beginTransaction()
+        #expect(throws: Refused.self) {
+            try heap.transaction {
+                try heap.beginTransaction()
+                throw Refused()
+            }
+        }
+        #expect(heapError { _ = try heap.commitTransaction() }?.code == .doomed)
+        try heap.transaction {
+            try heap.beginTransaction()
+            n.value = 7
+            try heap.transaction { n.value += 1 }
+            try heap.commitTransaction()
+        }
+        #expect(n.value == 8)
+        #expect(heapError { try heap.abandonTransaction() }?.code == .wrongState)
         try heap.close()
     }
 

@@ -1,5 +1,6 @@
 """Tests of varve.py: python3 test_varve.py, with VARVE_LIBRARY or an installed library."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -359,6 +360,39 @@ class HeapTests(unittest.TestCase):
         self.assertEqual(self.heap.transaction(lambda: add(3), "three"), 3)
         self.assertRaises(OverflowError, self.heap.transaction, lambda: add(3))
         self.assertEqual(n.value, 3)
+
+    def test_transactions_of_a_with(self):
+        n = self.heap.root("n", "q")
+        with self.assertRaises(varve.StoreError) as caught:
+            with self.heap.transaction():
+                pass
+        self.assertEqual(caught.exception.name, "uncommittedChanges")
+        self.heap.commit()
+        with self.heap.transaction(message="one", declared=True):
+            n.value += 1
+            with self.heap.transaction():
+                n.value += 1
+            self.fails("wrongState", self.heap.close)
+            self.fails("wrongState", self.heap.commit)
+        self.assertEqual(n.value, 2)
+        self.assertFalse(self.heap.roots() == [])
+        with self.assertRaises(OverflowError):
+            with self.heap.transaction():
+                n.value = 9
+                raise OverflowError("too much")
+        self.assertEqual(n.value, 2)
+        with self.assertRaises(varve.StoreError) as caught:
+            with self.heap.transaction():
+                n.value = 9
+                with contextlib.suppress(OverflowError):
+                    with self.heap.transaction():
+                        raise OverflowError("within")
+        self.assertEqual((caught.exception.name, n.value), ("doomed", 2))
+        with self.heap.transaction():
+            n.value = 3
+        self.heap.snapshot("three")
+        with self.heap.at("three") as past:
+            self.assertEqual(past.root("n", "q").value, 3)
 
     def test_numbers_are_those_of_swift(self):
         self.heap.root("count", "Q").value = 9

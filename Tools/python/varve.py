@@ -234,6 +234,9 @@ _heap_commit = _call(_store, "heap_commit", _handle, _text, _unsigned, _text, _t
 _heap_abandon = _call(_store, "heap_abandon", _handle)
 _body = ctypes.CFUNCTYPE(_int, ctypes.c_void_p)
 _heap_transaction = _declare(_int, "heap_transaction", _handle, _text, _unsigned, _body, ctypes.c_void_p)
+_heap_begin = _call(_store, "heap_begin", _handle, _unsigned)
+_heap_end = _call(_store, "heap_end", _handle, _text, _unsigned, _to_u64)
+_heap_cancel = _call(_store, "heap_cancel", _handle)
 _heap_snapshot = _call(_store, "heap_snapshot", _handle, _text, _text, _to_u64)
 _heap_rollback = _call(_store, "heap_rollback", _handle, _text, _text, _to_u64)
 _heap_past = _call(_store, "heap_past", _handle, _text, _to_handle)
@@ -712,6 +715,23 @@ class Root:
         self._format.pack_into(self.memory, 0, *values)
 
 
+class _Transaction:
+    """What Heap.transaction gives a `with`: it begins with that, and commits at the end, or undoes where that is an exception."""
+
+    def __init__(self, heap, message, deferred, declared):
+        self._heap, self._message, self._flags = heap, message, int(deferred) | int(declared) << 1
+
+    def __enter__(self):
+        _heap_begin(self._heap._handle, self._flags)
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            _heap_end(self._heap._handle, _bytes(self._message), self._flags, _u64())
+        else:
+            _heap_cancel(self._heap._handle)
+
+
 class Heap:
     """An open heap: open_heap makes one, and Store.heap. A block is named by its address, an int."""
 
@@ -721,10 +741,16 @@ class Heap:
 
     def close(self):
         """Closes the heap, and its store where open_heap opened that; what is not committed is lost. Closing again does
-        nothing."""
-        handle, self._handle = self._handle, None
-        if handle:
-            _heap_close(handle)
+        nothing. Within a transaction it raises, and the heap stays open."""
+        if not self._handle:
+            return
+        try:
+            _heap_close(self._handle)
+        except StoreError as error:
+            if error.name != "wrongState":
+                self._handle = None
+            raise
+        self._handle = None
 
     def __enter__(self):
         return self
@@ -817,8 +843,17 @@ class Heap:
         """Undoes what is not committed, in place."""
         _heap_abandon(self._handle)
 
-    def transaction(self, body, message="", deferred=False, declared=False):
-        """Runs body() and commits what it changed; returns what it returns. Where it raises, every byte is what it was."""
+    def transaction(self, body=None, message="", deferred=False, declared=False):
+        """Runs body() and commits what it changed; returns what it returns. Where it raises, every byte is what it was.
+
+        Without a body, it is that of a `with`:
+
+            with heap.transaction(message="transfer"):
+                a.value -= 5
+                b.value += 5
+        """
+        if body is None:
+            return _Transaction(self, message, deferred, declared)
         results, failures = [], []
 
         def run(_):

@@ -40,7 +40,7 @@ struct Central {
     private mutating func prepare(_ space: HeapSpace) {
         guard !isPrepared else { return }
         isPrepared = true
-        runs.rebuild(table: space.table, end: min(space.header(HeapFormat.highWaterOffset), space.geometry.unitCount))
+        runs.rebuild(table: space.table, end: max(0, min(space.header(HeapFormat.highWaterOffset), space.geometry.unitCount)))
         inherited = runs.end
     }
 
@@ -77,6 +77,8 @@ struct Central {
                 }
                 block += 1
             }
+            // Bits that are no block's were counted with the blocks: there are no more than were found.
+            if block == blocks { left = 0 }
             note.pointee.free = UInt16(left)
             note.pointee.scan = UInt16(block)
             if left == 0 { unlist(start, number) }
@@ -94,7 +96,8 @@ struct Central {
             }
             let unit = UnsafePointer(found.assumingMemoryBound(to: UInt8.self)) - UnsafePointer(space.table)
             classes[number].cursor = unit + 1
-            if tables.known[unit] == 0 { learn(unit, space) }
+            // What is no span is passed over: a check tells of it.
+            if tables.known[unit] == 0, isSpan(unit, space) { learn(unit, space) }
             if !classes[number].partial.isEmpty { return }
         }
         let units = SizeClasses.spanUnits[number]
@@ -103,7 +106,16 @@ struct Central {
         learn(start, space)
     }
 
-    /// Copies a span's bits, which makes it known.
+    /// Whether the unit table, which may be damaged, has a whole span that begins at a unit.
+    func isSpan(_ start: Int, _ space: HeapSpace) -> Bool {
+        let code = space.table[start]
+        guard code > 0, Int(code) < SizeClasses.end else { return false }
+        let end = start + SizeClasses.spanUnits[Int(code)]
+        guard end <= space.geometry.unitCount else { return false }
+        return (start + 1..<end).allSatisfy { space.table[$0] == code | HeapFormat.continuation }
+    }
+
+    /// Copies a span's bits, which makes it known. It is a span.
     mutating func learn(_ start: Int, _ space: HeapSpace) {
         // What is known is forgotten up to the end that the index of runs knows.
         prepare(space)
@@ -194,14 +206,24 @@ struct Central {
                 .full, "the heap of \(space.geometry.capacity) bytes has no \(count * HeapFormat.unitBytes) bytes in a row left",
                 advice: "Free what is not needed, or make a heap of a larger capacity")
         }
+        try requireFree(start, count, space)
         raiseHighWater(space)
         return start
     }
 
+    /// Refuses units that are in use above the high-water mark, which is damaged then; the run stays taken.
+    private func requireFree(_ start: Int, _ count: Int, _ space: HeapSpace) throws(HeapError) {
+        guard let unit = (start..<start + count).first(where: { space.table[$0] != HeapFormat.free }) else { return }
+        throw HeapError(
+            .damaged, "unit \(unit) of the heap is in use, and the header's high-water mark says that it never was",
+            advice: "Run `varve heap check`")
+    }
+
     /// Takes the units behind a run too, where they are free.
-    mutating func extendRun(at end: Int, by count: Int, _ space: HeapSpace) -> Bool {
+    mutating func extendRun(at end: Int, by count: Int, _ space: HeapSpace) throws(HeapError) -> Bool {
         prepare(space)
         guard runs.take(at: end, count, limit: space.geometry.unitCount) else { return false }
+        try requireFree(end, count, space)
         raiseHighWater(space)
         return true
     }
@@ -224,7 +246,7 @@ struct Central {
         var unit = 0
         while unit < runs.end {
             let number = Int(space.table[unit])
-            guard number > 0, number < SizeClasses.end else {
+            guard isSpan(unit, space) else {
                 unit += 1
                 continue
             }

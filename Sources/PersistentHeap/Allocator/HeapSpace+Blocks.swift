@@ -101,7 +101,14 @@ extension HeapSpace {
                 return
             }
             let start = central.spanStart(unit, self)
-            if tables.known[start] == 0 { central.learn(start, self) }
+            if tables.known[start] == 0 {
+                guard central.isSpan(start, self) else {
+                    throw HeapError(
+                        .damaged, "unit \(unit) of the heap has code \(table[unit]), and is no part of a span",
+                        advice: "Run `varve heap check`")
+                }
+                central.learn(start, self)
+            }
             guard setFree(granule, record) else { throw Self.notAllocated(offset) }
             withUnsafePointer(to: UInt32(granule)) { central.giveBack(UnsafeBufferPointer(start: $0, count: 1), self) }
         }
@@ -153,7 +160,7 @@ extension HeapSpace {
         let code = table[unit]
         if code == HeapFormat.largeStart { return runLength(unit) * HeapFormat.unitBytes }
         let number = Int(code & HeapFormat.classMask)
-        guard number < SizeClasses.end else {
+        guard number > 0, number < SizeClasses.end else {
             throw HeapError(.damaged, "unit \(unit) of the heap has code \(code), which there is not", advice: "Run `varve heap check`")
         }
         return SizeClasses.sizes[number]
@@ -208,7 +215,7 @@ extension HeapSpace {
             let length = runLength(start)
             if wanted < length { central.giveRun(start + wanted, length - wanted, self) }
             if wanted > length {
-                guard wanted <= geometry.unitCount, central.extendRun(at: start + length, by: wanted - length, self) else {
+                guard wanted <= geometry.unitCount, try central.extendRun(at: start + length, by: wanted - length, self) else {
                     return false
                 }
                 setUnits(start + length, wanted - length, first: HeapFormat.largeRest, rest: HeapFormat.largeRest)

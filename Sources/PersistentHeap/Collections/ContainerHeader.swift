@@ -38,11 +38,18 @@ extension HeapSpace {
     @inlinable @inline(__always)
     func count(at header: Int) -> Int { read(header &+ 8) }
 
-    /// Gives a collection an owner.
+    /// Gives a collection of the space `owner` an owner in this one.
     ///
-    /// - Throws: `.invalid` where it has one: two owners would release it twice.
+    /// - Throws: `.invalid` where it lies in another heap, or has an owner: two owners would release it twice.
     @usableFromInline
-    func adopt(_ kind: ContainerKind, at header: Int) throws(HeapError) {
+    func adopt(_ kind: ContainerKind, at header: Int, of owner: HeapSpace) throws(HeapError) {
+        guard owner === self else {
+            throw HeapError(
+                .invalid, "\(kind.name) of another heap, or of a past state, can't be held by a collection or root of this heap",
+                advice: "Make a collection in this heap, and copy the elements")
+        }
+        beginChange()
+        defer { endChange() }
         expect(kind, at: header)
         let flags: UInt32 = read(header + 4)
         guard header > 0, header < byteCount else {
@@ -85,7 +92,6 @@ extension HeapSpace {
     }
 }
 
-
 /// Headers of collections without elements, in memory that lives as long as the process and that nobody writes.
 private enum DetachedHeaders {
     static let byteCount = 128
@@ -104,5 +110,17 @@ private enum DetachedHeaders {
         case .sortedMap: 2
         }
         return Int(bitPattern: memory + index * byteCount)
+    }
+}
+
+extension Sequence {
+    /// What an iterator gives, however much that is: a collection's count may be damaged, and what the standard library makes
+    /// of a collection ends the program where there are more elements than that, or fewer.
+    @inlinable
+    func collected<Result>(_ part: (Element) -> Result) -> ContiguousArray<Result> {
+        var result = ContiguousArray<Result>()
+        result.reserveCapacity(underestimatedCount)
+        for element in self { result.append(part(element)) }
+        return result
     }
 }

@@ -3,6 +3,8 @@ extension PersistentArray {
     ///
     /// - Throws: `.full` where the heap has no such room; the array is as it was.
     public func reserveCapacity(_ minimum: Int) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
         if minimum > capacity { try moveStorage(capacity: minimum) }
     }
 
@@ -33,6 +35,14 @@ extension PersistentArray {
         if old != 0 { try space.free(old) }
     }
 
+    @usableFromInline
+    func makeRoom(forMore added: Int) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
+        let (needed, overflow) = count.addingReportingOverflow(added)
+        if overflow || needed > capacity { try grow(to: overflow ? Int.max : needed) }
+    }
+
     @inlinable @inline(__always)
     func setCount(_ count: Int) { space.write(count, at: header &+ 8) }
 
@@ -56,7 +66,12 @@ extension PersistentArray {
     @inlinable
     public func append(contentsOf elements: some Sequence<Element>) throws(HeapError) {
         let expected = elements.underestimatedCount
-        if expected > 1, count &+ expected > capacity { try grow(to: count + expected) }
+        if expected > 1 { try makeRoom(forMore: expected) }
+        // An array's own iterator would see what is added to it here: this array may be the one that is read.
+        if let array = elements as? Self {
+            for index in 0..<array.count { try append(array[index]) }
+            return
+        }
         for element in elements { try append(element) }
     }
 
@@ -82,6 +97,7 @@ extension PersistentArray {
     public func removeSubrange(_ range: Range<Int>) throws(HeapError) {
         space.beginChange()
         defer { space.endChange() }
+        try space.checkAttached(header)
         let count = count
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "Range out of bounds")
         try releaseElements(range)
@@ -96,6 +112,7 @@ extension PersistentArray {
     public func removeAll(keepingCapacity: Bool = false) throws(HeapError) {
         space.beginChange()
         defer { space.endChange() }
+        try space.checkAttached(header)
         let count = count
         if count > 0 {
             try releaseElements(0..<count)
@@ -140,6 +157,8 @@ extension PersistentArray where Element: PersistentLeaf {
     /// Takes an element out; those after it move up. O(*n*).
     @inlinable @discardableResult
     public func remove(at index: Int) throws(HeapError) -> Element {
+        space.beginChange()
+        defer { space.endChange() }
         let element = self[index]
         try removeSubrange(index..<index &+ 1)
         return element
@@ -148,13 +167,19 @@ extension PersistentArray where Element: PersistentLeaf {
     /// Takes the last element out. There must be one. O(1).
     @inlinable @discardableResult
     public func removeLast() throws(HeapError) -> Element {
+        space.beginChange()
+        defer { space.endChange() }
         precondition(count > 0, "Can't remove last element from an empty array")
         return try remove(at: count &- 1)
     }
 
     /// Takes the last element out, where there is one. O(1).
     @inlinable
-    public func popLast() throws(HeapError) -> Element? { count == 0 ? nil : try removeLast() }
+    public func popLast() throws(HeapError) -> Element? {
+        space.beginChange()
+        defer { space.endChange() }
+        return count == 0 ? nil : try removeLast()
+    }
 
     /// Takes the first element out. There must be one. O(*n*).
     @inlinable @discardableResult
@@ -169,6 +194,7 @@ extension PersistentArray where Element: PersistentLeaf {
     public func replaceSubrange(_ range: Range<Int>, with elements: some Collection<Element>) throws(HeapError) {
         space.beginChange()
         defer { space.endChange() }
+        try space.checkAttached(header)
         let count = count
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "Range out of bounds")
         let added = elements.count
@@ -201,8 +227,13 @@ extension PersistentArray where Element: PersistentContainer {
     /// - Throws: `.full` where the heap has no room.
     @inlinable @discardableResult
     public func appendNew() throws(HeapError) -> Element {
+        space.beginChange()
+        defer { space.endChange() }
         let element = try Element.create(in: space)
-        try append(element)
+        do throws(HeapError) { try append(element) } catch {
+            try element.release()
+            throw error
+        }
         return element
     }
 }

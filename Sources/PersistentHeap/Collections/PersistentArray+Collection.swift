@@ -41,6 +41,8 @@ extension PersistentArray where Element: Persistable {
     public func withMutableElements<Result, Failure: Error>(
         in range: Range<Int>, _ body: (inout MutableSpan<Element>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
+        space.beginChange()
+        defer { space.endChange() }
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "Range out of bounds")
         let start = storage &+ range.lowerBound &* Self.stride
         if !range.isEmpty { space.willWrite(start, range.count &* Self.stride) }

@@ -87,6 +87,8 @@ public struct PersistentArray<Element: PersistentValue>: Sendable {
         }
         @inline(__always)
         nonmutating _modify {
+            space.beginChange()
+            defer { space.endChange() }
             var element = Element.load(space.read(offset(of: index)), in: space)
             defer { do throws(HeapError) { try replace(at: index, with: element) } catch { space.fail(error) } }
             yield &element
@@ -98,12 +100,12 @@ public struct PersistentArray<Element: PersistentValue>: Sendable {
     /// - Throws: `.full` where the new element needs memory and none is left: the old one stays.
     @inlinable @inline(__always)
     public func replace(at index: Int, with element: Element) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
         let offset = offset(of: index)
         if Element.ownsMemory {
-            space.beginChange()
-            defer { space.endChange() }
             let old: Element.Stored = space.read(offset)
-            if Element.isSame(element, as: old) { return }
+            if Element.isSame(element, as: old, in: space) { return }
             let new = try Element.store(element, in: space)
             space.write(new, at: offset)
             try Element.release(old, in: space)
@@ -125,7 +127,7 @@ extension PersistentArray: PersistentContainer {
 
     @inlinable
     public static func store(_ value: Self, in space: HeapSpace) throws(HeapError) -> ContainerHandle {
-        try space.adopt(.array, at: value.header)
+        try space.adopt(.array, at: value.header, of: value.space)
         return ContainerHandle(offset: value.header)
     }
 

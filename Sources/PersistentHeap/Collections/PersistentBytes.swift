@@ -33,6 +33,8 @@ public struct PersistentBytes: Persistable, Sendable {
         if bytes.count <= Self.inlineCapacity {
             self.init(inline: bytes)
         } else {
+            space.beginChange()
+            defer { space.endChange() }
             let offset = try space.allocate(byteCount: bytes.count, alignment: 1)
             space.fillBytes(offset, from: bytes)
             self.init(low: UInt64(offset), high: Self.blockMark | UInt64(bytes.count))

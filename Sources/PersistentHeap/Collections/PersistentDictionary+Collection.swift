@@ -127,6 +127,9 @@ extension PersistentDictionary: Collection {
         return Iterator(self)
     }
 
+    /// Believes no count: see `collected`.
+    @inlinable public func _copyToContiguousArray() -> ContiguousArray<Element> { collected { $0 } }
+
     /// The keys.
     @frozen
     public struct Keys: Collection, Sendable {
@@ -138,6 +141,8 @@ extension PersistentDictionary: Collection {
         @inlinable public var endIndex: Index { dictionary.endIndex }
         @inlinable public func index(after index: Index) -> Index { dictionary.index(after: index) }
         @inlinable public subscript(index: Index) -> Key { dictionary.key(at: dictionary.place(of: index).slot) }
+        /// Believes no count: see `collected`.
+        @inlinable public func _copyToContiguousArray() -> ContiguousArray<Key> { dictionary.collected(\.key) }
 
         /// Whether a key is there. O(1), expected.
         @inlinable public func contains(_ key: Key) -> Bool { dictionary.contains(key) }
@@ -154,6 +159,8 @@ extension PersistentDictionary: Collection {
         @inlinable public var endIndex: Index { dictionary.endIndex }
         @inlinable public func index(after index: Index) -> Index { dictionary.index(after: index) }
         @inlinable public subscript(index: Index) -> Value { dictionary.value(at: dictionary.place(of: index).slot) }
+        /// Believes no count: see `collected`.
+        @inlinable public func _copyToContiguousArray() -> ContiguousArray<Value> { dictionary.collected(\.value) }
     }
 
     @inlinable public var keys: Keys { Keys(self) }
@@ -165,15 +172,21 @@ extension PersistentDictionary: Collection {
 
     /// Takes a key out and releases it and its value.
     @inlinable
-    public func remove(at index: Index) throws(HeapError) { try remove(self[index].key) }
+    public func remove(at index: Index) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
+        try remove(self[index].key)
+    }
 
     /// Takes out and releases the pairs for which `body` says so. O(*n*).
     @inlinable
     public func removeAll(where body: (Element) throws -> Bool) throws {
+        space.beginChange()
+        defer { space.endChange() }
         for key in try filter(body).map(\.key) { try remove(key) }
     }
 }
 
 extension PersistentDictionary: CustomStringConvertible {
-    public var description: String { isEmpty ? "[:]" : "[" + map { "\(String(reflecting: $0.key)): \(String(reflecting: $0.value))" }.joined(separator: ", ") + "]" }
+    public var description: String { isEmpty ? "[:]" : "[" + lazy.map { "\(String(reflecting: $0.key)): \(String(reflecting: $0.value))" }.joined(separator: ", ") + "]" }
 }

@@ -10,7 +10,7 @@ extension PersistentDictionary: PersistentContainer {
 
     @inlinable
     public static func store(_ value: Self, in space: HeapSpace) throws(HeapError) -> ContainerHandle {
-        try space.adopt(.dictionary, at: value.header)
+        try space.adopt(.dictionary, at: value.header, of: value.space)
         return ContainerHandle(offset: value.header)
     }
 
@@ -35,7 +35,8 @@ extension PersistentDictionary: PersistentContainer {
         guard space.count(at: header) >= 0, space.read(header &+ HashTableFormat.slotStride) == UInt32(Self.slotStride),
             space.read(header &+ HashTableFormat.valueOffset) == UInt32(Self.valueOffset), depth <= HashTableFormat.maximumDepth,
             depth == 0
-                ? directory == header &+ HashTableFormat.onlyEntry : space.holds(directory, 8 &<< depth, alignment: 8)
+                ? directory == header &+ HashTableFormat.onlyEntry : space.holds(directory, 8 &<< depth, alignment: 8),
+            Self(header: header, in: space).mayHold(space.count(at: header))
         else {
             throw space.damage(
                 .dictionary, at: header,
@@ -43,6 +44,15 @@ extension PersistentDictionary: PersistentContainer {
                     + "offset \(directory)")
         }
         self.init(header: header, in: space)
+    }
+
+    /// Whether the table has room for so many keys, as far as its directory says: a damaged count should make nobody
+    /// reserve memory for it.
+    @inlinable
+    func mayHold(_ count: Int) -> Bool {
+        guard count <= space.byteCount / Self.slotStride else { return false }
+        // Segments of the usual size; where keys of like hashes made larger ones, they are asked.
+        return count <= (HashTableFormat.slotsPerChunk &<< Self.largestShift) &<< depth || count <= slotCount
     }
 
     /// Frees the dictionary with all that it holds. No value that shows it may be used afterwards.

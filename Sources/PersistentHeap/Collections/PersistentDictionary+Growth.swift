@@ -35,7 +35,7 @@ extension PersistentDictionary {
 
     /// Copies a slot into a segment that is declared and has room.
     @inlinable @inline(__always)
-        func carry(_ slot: Int, hash: UInt64, to segment: HashTableFormat.Entry) {
+    func carry(_ slot: Int, hash: UInt64, to segment: HashTableFormat.Entry) {
         let place = emptySlot(in: segment, hash: hash, patience: Int.max)
         space.writeDeclared(HashTableFormat.tag(hash), at: place.chunk &+ place.lane)
         (space.base + place.slot).copyMemory(from: space.base + slot, byteCount: Self.slotStride)
@@ -44,7 +44,7 @@ extension PersistentDictionary {
 
     /// Calls `body` with the offset of each slot of a segment that has a key.
     @inlinable @inline(__always)
-        func forEachSlot(of segment: HashTableFormat.Entry, _ body: (Int) throws(HeapError) -> Void) throws(HeapError) {
+    func forEachSlot(of segment: HashTableFormat.Entry, _ body: (Int) throws(HeapError) -> Void) throws(HeapError) {
         for index in 0..<segment.chunkCount {
             let chunk = segment.offset &+ index &* Self.chunkStride
             for half in 0..<2 {
@@ -83,7 +83,7 @@ extension PersistentDictionary {
 
     /// Makes room where a hash belongs.
     @inlinable @inline(never)
-        func grow(for hash: UInt64) throws(HeapError) {
+    func grow(for hash: UInt64) throws(HeapError) {
         try space.checkAttached(header)
         let index = directoryIndex(hash)
         let old = entry(index)
@@ -175,11 +175,9 @@ extension PersistentDictionary {
         return count
     }
 
-    /// Moves all keys into a new table with room for as many as told, or as many as there are.
+    /// Moves all keys into a new table with room for as many as told, or as many as there are; within a change.
     @inlinable
     func rebuild(for minimum: Int) throws(HeapError) {
-        space.beginChange()
-        defer { space.endChange() }
         try space.checkAttached(header)
         let fields = 24..<HashTableFormat.headerSize
         let old = space.copyOfBytes(header &+ fields.lowerBound, fields.count)
@@ -232,6 +230,9 @@ extension PersistentDictionary {
     func startTable(for minimum: Int) throws(HeapError) {
         resetTable()
         guard minimum > 0 else { return }
+        guard minimum <= space.byteCount / Self.slotStride else {
+            throw HeapError(.full, "A dictionary of \(minimum) keys does not fit into the heap")
+        }
         let chunks = Swift.max((minimum &+ minimum / 4) / HashTableFormat.slotsPerChunk, 1)
         let shift = Int.bitWidth &- (chunks &- 1).leadingZeroBitCount
         let depth = Swift.max(0, Swift.min(shift &- Self.largestShift, HashTableFormat.maximumDepth))

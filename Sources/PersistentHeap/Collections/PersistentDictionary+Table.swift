@@ -150,14 +150,13 @@ extension PersistentDictionary {
     @inlinable @inline(__always)
     func key(at slot: Int) -> Key { Key.load(space.read(slot), in: space) }
 
+    /// Puts a value in the place of one; within the change that has found the slot.
     @inlinable @inline(__always)
     func replaceValue(at slot: Int, with value: Value) throws(HeapError) {
         let place = slot &+ Self.valueOffset
         if Value.ownsMemory {
-            space.beginChange()
-            defer { space.endChange() }
             let old: Value.Stored = space.read(place)
-            if Value.isSame(value, as: old) { return }
+            if Value.isSame(value, as: old, in: space) { return }
             space.write(try Value.store(value, in: space), at: place)
             try Value.release(old, in: space)
         } else {
@@ -165,11 +164,9 @@ extension PersistentDictionary {
         }
     }
 
-    /// Puts a key in that is not there.
+    /// Puts a key in that is not there; within the change that has not found it.
     @inlinable
     func insertNew(_ key: Key, _ value: Value, hash: UInt64) throws(HeapError) {
-        space.beginChange()
-        defer { space.endChange() }
         while true {
             if let segment = segment(for: hash) {
                 let place = emptySlot(in: segment, hash: hash, patience: patience(in: segment))
@@ -197,10 +194,9 @@ extension PersistentDictionary {
         }
     }
 
+    /// Takes a pair out; within the change that has found it.
     @inlinable
     func removeSlot(_ place: HashTableFormat.Place, hash: UInt64) throws(HeapError) {
-        space.beginChange()
-        defer { space.endChange() }
         let key: Key.Stored = space.read(place.slot)
         let value: Value.Stored = space.read(place.slot &+ Self.valueOffset)
         space.write(0 as UInt8, at: place.chunk &+ place.lane)

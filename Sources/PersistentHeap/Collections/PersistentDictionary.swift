@@ -78,6 +78,8 @@ public struct PersistentDictionary<Key: PersistentHashable, Value: PersistentVal
     /// - Throws: `.full` where the heap has no room: the dictionary is as it was.
     @inlinable
     public func setValue(_ value: Value, forKey key: Key) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
         let hash = hash(of: key)
         let place = locate(key, hash: hash)
         if place.isFound {
@@ -92,6 +94,8 @@ public struct PersistentDictionary<Key: PersistentHashable, Value: PersistentVal
     /// - Returns: Whether it was there.
     @inlinable @discardableResult
     public func remove(_ key: Key) throws(HeapError) -> Bool {
+        space.beginChange()
+        defer { space.endChange() }
         let hash = hash(of: key)
         let place = locate(key, hash: hash)
         guard place.isFound else { return false }
@@ -118,6 +122,8 @@ public struct PersistentDictionary<Key: PersistentHashable, Value: PersistentVal
     /// - Throws: `.full` where the heap has no such room; the dictionary is as it was.
     @inlinable
     public func reserveCapacity(_ minimum: Int) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
         if minimum > count, minimum > slotCount / 4 * 3 { try rebuild(for: minimum) }
     }
 
@@ -125,7 +131,11 @@ public struct PersistentDictionary<Key: PersistentHashable, Value: PersistentVal
     ///
     /// - Throws: `.full` where the heap has no room for the smaller table beside the larger; the dictionary is as it was.
     @inlinable
-    public func shrink() throws(HeapError) { try rebuild(for: count) }
+    public func shrink() throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
+        try rebuild(for: count)
+    }
 }
 
 extension PersistentDictionary where Value: PersistentLeaf {
@@ -135,6 +145,8 @@ extension PersistentDictionary where Value: PersistentLeaf {
     /// - Throws: `.full` where the heap has no room: the dictionary is as it was.
     @inlinable @discardableResult
     public func updateValue(_ value: Value, forKey key: Key) throws(HeapError) -> Value? {
+        space.beginChange()
+        defer { space.endChange() }
         let hash = hash(of: key)
         let place = locate(key, hash: hash)
         guard place.isFound else {
@@ -151,6 +163,8 @@ extension PersistentDictionary where Value: PersistentLeaf {
     /// - Returns: The value that was there, or nil.
     @inlinable @discardableResult
     public func removeValue(forKey key: Key) throws(HeapError) -> Value? {
+        space.beginChange()
+        defer { space.endChange() }
         let hash = hash(of: key)
         let place = locate(key, hash: hash)
         guard place.isFound else { return nil }
@@ -164,6 +178,8 @@ extension PersistentDictionary where Value: PersistentLeaf {
     public subscript(key: Key, default defaultValue: @autoclosure () -> Value) -> Value {
         get { self[key] ?? defaultValue() }
         nonmutating _modify {
+            space.beginChange()
+            defer { space.endChange() }
             let hash = hash(of: key)
             let place = locate(key, hash: hash)
             var value = place.isFound ? self.value(at: place.slot) : defaultValue()
@@ -187,6 +203,8 @@ extension PersistentDictionary where Value: PersistentLeaf {
         _ pairs: some Sequence<(Key, Value)>, uniquingKeysWith combine: (Value, Value) throws -> Value
     ) throws {
         for (key, value) in pairs {
+            space.beginChange()
+            defer { space.endChange() }
             let hash = hash(of: key)
             let place = locate(key, hash: hash)
             if place.isFound {
@@ -206,6 +224,8 @@ extension PersistentDictionary where Value: PersistentContainer {
     /// - Throws: `.full` where the heap has no room.
     @inlinable
     public func collection(forKey key: Key) throws(HeapError) -> Value {
+        space.beginChange()
+        defer { space.endChange() }
         let hash = hash(of: key)
         let place = locate(key, hash: hash)
         if place.isFound { return value(at: place.slot) }

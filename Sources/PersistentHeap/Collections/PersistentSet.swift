@@ -39,6 +39,8 @@ public struct PersistentSet<Member: PersistentHashable>: Sendable {
     /// - Throws: `.full` where the heap has no room: the set is as it was.
     @inlinable @discardableResult
     public func insert(_ member: Member) throws(HeapError) -> Bool {
+        space.beginChange()
+        defer { space.endChange() }
         let hash = table.hash(of: member)
         if table.locate(member, hash: hash).isFound { return false }
         try table.insertNew(member, NoValue(), hash: hash)
@@ -91,10 +93,13 @@ extension PersistentSet: Collection {
     }
 
     @inlinable public func makeIterator() -> Iterator { Iterator(table.makeIterator()) }
+
+    /// Believes no count: see `collected`.
+    @inlinable public func _copyToContiguousArray() -> ContiguousArray<Element> { collected { $0 } }
 }
 
 extension PersistentSet: CustomStringConvertible {
-    public var description: String { "[" + map { String(reflecting: $0) }.joined(separator: ", ") + "]" }
+    public var description: String { "[" + lazy.map { String(reflecting: $0) }.joined(separator: ", ") + "]" }
 }
 
 extension PersistentSet: PersistentContainer {

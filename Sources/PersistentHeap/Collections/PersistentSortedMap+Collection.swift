@@ -129,7 +129,7 @@ extension PersistentSortedMap: BidirectionalCollection {
         public mutating func next() -> Element? {
             guard leaf != 0, remaining > 0 else { return nil }
             remaining &-= 1
-            if slot == map.count(ofNode: leaf) {
+            if slot >= map.count(ofNode: leaf) {
                 leaf = map.leafBeside(leaf, BTreeFormat.nextLeaf)
                 slot = 0
                 guard leaf != 0 else { return nil }
@@ -140,6 +140,9 @@ extension PersistentSortedMap: BidirectionalCollection {
     }
 
     @inlinable public func makeIterator() -> Iterator { Iterator(self) }
+
+    /// Believes no count: see `collected`.
+    @inlinable public func _copyToContiguousArray() -> ContiguousArray<Element> { collected { $0 } }
 
     /// The keys in order.
     @frozen
@@ -156,6 +159,8 @@ extension PersistentSortedMap: BidirectionalCollection {
             map.checkIndex(index)
             return map.key(index.leaf, index.slot)
         }
+        /// Believes no count: see `collected`.
+        @inlinable public func _copyToContiguousArray() -> ContiguousArray<Key> { map.collected(\.key) }
 
         /// Whether a key is there. O(log *n*).
         @inlinable public func contains(_ key: Key) -> Bool { map.contains(key) }
@@ -176,6 +181,8 @@ extension PersistentSortedMap: BidirectionalCollection {
             map.checkIndex(index)
             return map.value(index.leaf, index.slot)
         }
+        /// Believes no count: see `collected`.
+        @inlinable public func _copyToContiguousArray() -> ContiguousArray<Value> { map.collected(\.value) }
     }
 
     @inlinable public var keys: Keys { Keys(self) }
@@ -187,7 +194,7 @@ extension PersistentSortedMap: BidirectionalCollection {
 }
 
 extension PersistentSortedMap: CustomStringConvertible {
-    public var description: String { isEmpty ? "[:]" : "[" + map { "\(String(reflecting: $0.key)): \(String(reflecting: $0.value))" }.joined(separator: ", ") + "]" }
+    public var description: String { isEmpty ? "[:]" : "[" + lazy.map { "\(String(reflecting: $0.key)): \(String(reflecting: $0.value))" }.joined(separator: ", ") + "]" }
 }
 
 extension PersistentSortedMap: PersistentContainer {
@@ -202,7 +209,7 @@ extension PersistentSortedMap: PersistentContainer {
 
     @inlinable
     public static func store(_ value: Self, in space: HeapSpace) throws(HeapError) -> ContainerHandle {
-        try space.adopt(.sortedMap, at: value.header)
+        try space.adopt(.sortedMap, at: value.header, of: value.space)
         return ContainerHandle(offset: value.header)
     }
 
@@ -224,7 +231,8 @@ extension PersistentSortedMap: PersistentContainer {
         try space.validateHeader(.sortedMap, at: header, byteCount: BTreeFormat.headerSize)
         let height: UInt32 = space.read(header &+ BTreeFormat.height)
         let root: Int = space.read(header &+ BTreeFormat.root)
-        guard space.count(at: header) >= 0, space.count(at: header) <= space.byteCount, height <= BTreeFormat.maximumHeight, (root == 0) == (height == 0),
+        guard space.count(at: header) >= 0, height <= BTreeFormat.maximumHeight, (root == 0) == (height == 0),
+            space.count(at: header) <= Self.mostKeys(height: Int(height), in: space),
             space.read(header &+ BTreeFormat.keyStride) == UInt32(Self.keyStride),
             space.read(header &+ BTreeFormat.valueStride) == UInt32(Self.valueStride),
             space.read(header &+ BTreeFormat.valueAlignment) == UInt32(Self.valueAlignment)
@@ -232,6 +240,20 @@ extension PersistentSortedMap: PersistentContainer {
             throw space.damage(.sortedMap, at: header, "\(space.count(at: header)) keys in \(height) levels of nodes below offset \(root)")
         }
         self.init(header: header, in: space)
+    }
+
+    /// How many keys levels of full nodes have, as far as there is room for them in the heap: a damaged count should make
+    /// nobody reserve memory for it.
+    @inlinable
+    static func mostKeys(height: Int, in space: HeapSpace) -> Int {
+        let most = space.byteCount / (keyStride &+ valueStride)
+        guard height > 0 else { return 0 }
+        var count = leafCapacity
+        for _ in 1..<height {
+            guard count < most else { return most }
+            count = count &* (innerCapacity &+ 1)
+        }
+        return Swift.min(count, most)
     }
 
     /// Frees the map with all that it holds. No value that shows it may be used afterwards.

@@ -1,11 +1,9 @@
 /// Insertion: a full leaf is split on a way down that splits the full nodes above it first, so that each has room for one more
 /// key when its child is split. Each step leaves a whole tree: where memory runs out, no pair is lost.
 extension PersistentSortedMap {
-    /// Puts a key in that is not there.
+    /// Puts a key in that is not there; within the change that has found its place.
     @inlinable
     func insertNew(_ key: Key, _ value: Value, at found: Place) throws(HeapError) {
-        space.beginChange()
-        defer { space.endChange() }
         var place = found
         while place.leaf == 0 || count(ofNode: place.leaf) == capacity(ofNode: place.leaf) {
             try makeRoom(for: key, leaf: place.leaf)

@@ -61,7 +61,7 @@ extension PersistentSortedMap {
         let capacity = capacity(ofNode: node)
         guard count(ofNode: node) <= capacity else { return false }
         return level == 0
-            ? capacity <= Self.leafCapacity && space.holds(node, Self.leafSize(capacity: capacity), alignment: Self.nodeAlignment)
+            ? (capacity == Self.leafCapacity || node == root && capacity > 0 && capacity < Self.leafCapacity) && space.holds(node, Self.leafSize(capacity: capacity), alignment: Self.nodeAlignment)
             : capacity == Self.innerCapacity && space.holds(node, Self.innerSize, alignment: Self.nodeAlignment)
     }
 
@@ -165,14 +165,13 @@ extension PersistentSortedMap {
         return beside
     }
 
+    /// Puts a value in the place of one; within the change that has found the place.
     @inlinable @inline(__always)
     func replaceValue(_ place: Place, with value: Value) throws(HeapError) {
         let offset = valueOffset(place.leaf, place.slot)
         if Value.ownsMemory {
-            space.beginChange()
-            defer { space.endChange() }
             let old: Value.Stored = space.read(offset)
-            if Value.isSame(value, as: old) { return }
+            if Value.isSame(value, as: old, in: space) { return }
             space.write(try Value.store(value, in: space), at: offset)
             try Value.release(old, in: space)
         } else {

@@ -1,10 +1,9 @@
 /// Removal: where a leaf gets to be less than a quarter full, it is merged with the one beside it if both fit into one, and so
 /// are the nodes above it on the way down. No step needs memory.
 extension PersistentSortedMap {
+    /// Takes a pair out; within the change that has found it.
     @inlinable
     func removePair(_ place: Place, _ key: Key) throws(HeapError) {
-        space.beginChange()
-        defer { space.endChange() }
         let storedKey: Key.Stored = space.read(keyOffset(place.leaf, place.slot))
         let storedValue: Value.Stored = space.read(valueOffset(place.leaf, place.slot))
         let count = count(ofNode: place.leaf) &- 1

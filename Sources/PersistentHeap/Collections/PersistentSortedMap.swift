@@ -77,6 +77,8 @@ public struct PersistentSortedMap<Key: PersistentComparable, Value: PersistentVa
     /// - Throws: `.full` where the heap has no room: the map's pairs are as they were.
     @inlinable
     public func setValue(_ value: Value, forKey key: Key) throws(HeapError) {
+        space.beginChange()
+        defer { space.endChange() }
         let place = locate(key)
         if place.isFound { try replaceValue(place, with: value) } else { try insertNew(key, value, at: place) }
     }
@@ -86,6 +88,8 @@ public struct PersistentSortedMap<Key: PersistentComparable, Value: PersistentVa
     /// - Returns: Whether it was there.
     @inlinable @discardableResult
     public func remove(_ key: Key) throws(HeapError) -> Bool {
+        space.beginChange()
+        defer { space.endChange() }
         let place = locate(key)
         guard place.isFound else { return false }
         try removePair(place, key)
@@ -114,6 +118,8 @@ extension PersistentSortedMap where Value: PersistentLeaf {
     /// - Throws: `.full` where the heap has no room: the map's pairs are as they were.
     @inlinable @discardableResult
     public func updateValue(_ value: Value, forKey key: Key) throws(HeapError) -> Value? {
+        space.beginChange()
+        defer { space.endChange() }
         let place = locate(key)
         guard place.isFound else {
             try insertNew(key, value, at: place)
@@ -129,6 +135,8 @@ extension PersistentSortedMap where Value: PersistentLeaf {
     /// - Returns: The value that was there, or nil.
     @inlinable @discardableResult
     public func removeValue(forKey key: Key) throws(HeapError) -> Value? {
+        space.beginChange()
+        defer { space.endChange() }
         let place = locate(key)
         guard place.isFound else { return nil }
         let old = value(place.leaf, place.slot)
@@ -141,6 +149,8 @@ extension PersistentSortedMap where Value: PersistentLeaf {
     public subscript(key: Key, default defaultValue: @autoclosure () -> Value) -> Value {
         get { self[key] ?? defaultValue() }
         nonmutating _modify {
+            space.beginChange()
+            defer { space.endChange() }
             let place = locate(key)
             var value = place.isFound ? self.value(place.leaf, place.slot) : defaultValue()
             defer { do throws(HeapError) { try setValue(value, forKey: key) } catch { space.fail(error) } }
@@ -151,6 +161,8 @@ extension PersistentSortedMap where Value: PersistentLeaf {
     /// Takes the first pair out, where there is one.
     @inlinable
     public func popFirst() throws(HeapError) -> Element? {
+        space.beginChange()
+        defer { space.endChange() }
         guard let first else { return nil }
         try remove(first.key)
         return first
@@ -159,6 +171,8 @@ extension PersistentSortedMap where Value: PersistentLeaf {
     /// Takes the last pair out, where there is one.
     @inlinable
     public func popLast() throws(HeapError) -> Element? {
+        space.beginChange()
+        defer { space.endChange() }
         guard let last else { return nil }
         try remove(last.key)
         return last
@@ -171,6 +185,8 @@ extension PersistentSortedMap where Value: PersistentContainer {
     /// - Throws: `.full` where the heap has no room.
     @inlinable
     public func collection(forKey key: Key) throws(HeapError) -> Value {
+        space.beginChange()
+        defer { space.endChange() }
         let place = locate(key)
         if place.isFound { return value(place.leaf, place.slot) }
         let value = try Value.create(in: space)

@@ -55,11 +55,11 @@ public protocol PersistentValue {
     /// Gives back the memory that the stored form owns; it is not used afterwards.
     static func release(_ stored: Stored, in space: HeapSpace) throws(HeapError)
     /// Whether the stored form stands for this very value, so that putting it there again changes nothing: a collection's handle.
-    static func isSame(_ value: Self, as stored: Stored) -> Bool
+    static func isSame(_ value: Self, as stored: Stored, in space: HeapSpace) -> Bool
 }
 
 extension PersistentValue {
-    @inlinable @inline(__always) public static func isSame(_ value: Self, as stored: Stored) -> Bool { false }
+    @inlinable @inline(__always) public static func isSame(_ value: Self, as stored: Stored, in space: HeapSpace) -> Bool { false }
 }
 
 /// Where a collection lies in its heap: the offset of its first block, or 0 for none.
@@ -75,7 +75,7 @@ extension PersistentValue {
 ///
 /// What stands for it elsewhere in the heap is its handle, so that one collection can be an element of another, which owns it:
 /// taking the element out releases the collection, with all that it holds. A collection has one owner at most; one that no
-/// collection and no root owns is the program's to release.
+/// collection and no root owns is the program's to release. One of another heap, or of a past state, is refused (`.invalid`).
 public protocol PersistentContainer: PersistentValue where Stored == ContainerHandle {
     /// Makes an empty collection.
     static func create(in space: HeapSpace) throws(HeapError) -> Self
@@ -92,5 +92,9 @@ public protocol PersistentContainer: PersistentValue where Stored == ContainerHa
 }
 
 extension PersistentContainer {
-    @inlinable public static func isSame(_ value: Self, as stored: ContainerHandle) -> Bool { value.handle == stored }
+    /// A handle says where a collection lies, and not in which heap: another heap has others in the same place.
+    @inlinable
+    public static func isSame(_ value: Self, as stored: ContainerHandle, in space: HeapSpace) -> Bool {
+        value.handle == stored && value.space === space
+    }
 }

@@ -5,7 +5,7 @@ internal import Varve
 struct HeapCommand: CommandHolder {
     static let configuration = CommandConfiguration(
         commandName: "heap",
-        abstract: "Look into persistent heaps: their memory, roots, consistency and leaks.",
+        abstract: "Look into persistent heaps: their memory, roots, consistency, leaks and changes.",
         discussion: """
             They read what is committed, while the heap is in use too.
 
@@ -13,7 +13,7 @@ struct HeapCommand: CommandHolder {
               varve heap stat counter.varve
               varve heap roots counter.varve --at before
             """,
-        subcommands: [HeapStatCommand.self, HeapRootsCommand.self, HeapCheckCommand.self, HeapLeaksCommand.self])
+        subcommands: [HeapStatCommand.self, HeapRootsCommand.self, HeapCheckCommand.self, HeapLeaksCommand.self, HeapDiffCommand.self])
 }
 
 /// Which heap of a store, and when.

@@ -53,8 +53,9 @@ int varve_heap_open_in(varve_store_t store, const char *name, uint64_t capacity,
 /*
  * varve_heap_close: closes a heap, and its store where varve_heap_open opened that. What is not committed is lost.
  *
- * The handle ends, whatever is returned; memory of the heap must not be touched any more. VARVE_FULL, VARVE_IO: nothing
- * that was committed is lost; the next opening recovers.
+ * VARVE_WRONG_STATE: within a transaction; the heap stays open, and the handle valid. Else the handle ends, whatever is
+ * returned, and memory of the heap must not be touched any more. VARVE_FULL, VARVE_IO: nothing that was committed is lost;
+ * the next opening recovers.
  */
 int varve_heap_close(varve_heap_t heap);
 
@@ -172,6 +173,46 @@ int varve_heap_commit(varve_heap_t heap, const char *message, unsigned flags, co
  *        (VARVE_UNKNOWN_OUTCOME, VARVE_POISONED): then reopen, and see.
  */
 int varve_heap_transaction(varve_heap_t heap, const char *message, unsigned flags, int (*body)(void *context), void *context);
+
+/*
+ * varve_heap_begin: begins a transaction, which varve_heap_end commits and varve_heap_cancel undoes; all on one thread.
+ *
+ *     if (varve_heap_begin(heap, 0)) return -1;
+ *     from->balance -= amount;
+ *     to->balance += amount;
+ *     if (from->balance < 0) return varve_heap_cancel(heap);
+ *     return varve_heap_end(heap, "transfer", 0, NULL);
+ *
+ * It is what varve_heap_transaction is, for programs whose steps are no function: what is said there of committed states,
+ * other threads and transactions within others holds. Each begin that returned 0 needs one end or cancel, on its thread: as
+ * long as one is missing, no other thread can change or commit a heap of the store. A transaction that the function of
+ * varve_heap_transaction leaves open is undone with that.
+ *
+ * flags  0 or VARVE_COMMIT_DECLARED: what changed before is judged by what was declared, without a look at memory.
+ *
+ * VARVE_UNCOMMITTED, VARVE_DOOMED; VARVE_READ_ONLY.
+ */
+int varve_heap_begin(varve_heap_t heap, unsigned flags);
+
+/*
+ * varve_heap_end: ends the transaction that this thread began last, and commits what it changed, where it is within no
+ * other. It is over, whatever is returned.
+ *
+ * flags    0, or of VARVE_COMMIT_*
+ * version  optional: *version = what was made; 0 within another transaction
+ *
+ * VARVE_WRONG_STATE: this thread has begun none. VARVE_DOOMED: one within it was cancelled, and it is undone. Where the
+ * commit fails, everything is undone, unless its outcome is unknown, as in varve_heap_transaction.
+ */
+int varve_heap_end(varve_heap_t heap, const char *message, unsigned flags, uint64_t *version);
+
+/*
+ * varve_heap_cancel: ends the transaction that this thread began last: every byte is what it was when the outermost one
+ * began. Within another one, that happens at the other's end, which returns VARVE_DOOMED.
+ *
+ * VARVE_WRONG_STATE: this thread has begun none.
+ */
+int varve_heap_cancel(varve_heap_t heap);
 
 /*
  * varve_heap_snapshot: names the committed state of the store. What is not committed is no part of it.
