@@ -101,15 +101,21 @@ final class EnumeratorRun: Sendable {
             // The last line may be what a recovery said.
             if let last = acknowledged.last { identity.add(WordHash(last).value) }
             let value = identity.value
-            let (isNew, isRecovered) = shared.withLock { shared in
+            let count = shared.withLock { shared -> Int? in
                 shared.report.images += 1
-                guard shared.report.distinct < limit, shared.seen.insert(value).inserted else { return (false, false) }
+                guard shared.report.distinct < limit, shared.seen.insert(value).inserted else { return nil }
                 shared.report.distinct += 1
-                return (true, after.isEmpty && lab.recoveryEvery > 0 && shared.report.distinct % lab.recoveryEvery == 0)
+                return shared.report.distinct
             }
-            guard isNew else { return shared.withLock { $0.report.distinct < limit } }
+            guard let count else { return shared.withLock { $0.report.distinct < limit } }
             try look(image, moment, acknowledged, after, value, folder, checker)
-            if isRecovered { try recover(image, moment, acknowledged, number, checker) }
+            if after.isEmpty, lab.recoveryEvery > 0, count % lab.recoveryEvery == 0 {
+                // After a cut, what is left is on the disk; after a kill, the kernel still has what may never get there.
+                let isKill = count / lab.recoveryEvery % 2 == 0
+                let found = isKill ? moment.disk.current : image
+                let disk = isKill ? moment.disk.afterKill : SimulatedDisk(image)
+                try recover(found, disk, moment, acknowledged, number, checker)
+            }
             return shared.withLock { $0.error == nil && $0.report.failures.count < lab.mostFailures }
         }
     }
@@ -135,9 +141,9 @@ final class EnumeratorRun: Sendable {
         shared.withLock { $0.report.failures.append(failure) }
     }
 
-    /// Traces the recovery from an image, and checks what a second cut may leave.
+    /// Traces the recovery from what a cut or a kill left on `disk`, and checks what a cut may leave of that.
     private func recover(
-        _ image: CrashImage, _ moment: Recording.Moment, _ acknowledged: [String], _ number: Int, _ checker: CheckerProcess
+        _ image: CrashImage, _ disk: SimulatedDisk, _ moment: Recording.Moment, _ acknowledged: [String], _ number: Int, _ checker: CheckerProcess
     ) throws(LabError) {
         let folder = "\(root)/recovery-\(seed)-\(number)"
         LabFile.remove(folder)
@@ -145,12 +151,12 @@ final class EnumeratorRun: Sendable {
         defer { LabFile.remove(folder) }
         try image.write(to: folder)
         let recovery = try Recording(
-            lab.adapter.recover + [folder], in: folder, on: SimulatedDisk(image), recorder: lab.recorder, lying: lab.lying,
+            lab.adapter.recover + [folder], in: folder, on: disk, recorder: lab.recorder, lying: lab.lying,
             trace: "\(folder).trace")
         shared.withLock { $0.report.recoveries += 1 }
         for second in recovery.moments {
             let all = acknowledged + recovery.acknowledged.prefix(second.acknowledged)
-            try check(second, all, after: "cut \(moment.event) (\(image.description)), recovered, ", .few, number, checker)
+            try check(second, all, after: "at \(moment.event) \(image.description), recovered, ", .few, number, checker)
         }
     }
 }

@@ -5,7 +5,8 @@ struct Recording {
     struct Moment {
         /// How many of the trace's events had happened.
         var event: Int
-        var point: CrashPoint
+        var disk: SimulatedDisk
+        var point: CrashPoint { CrashPoint(disk) }
         var acknowledged: Int
     }
 
@@ -67,6 +68,6 @@ struct Recording {
     }
 
     private mutating func look(_ disk: SimulatedDisk, _ event: Int) {
-        moments.append(Moment(event: event, point: CrashPoint(disk), acknowledged: acknowledged.count))
+        moments.append(Moment(event: event, disk: disk, acknowledged: acknowledged.count))
     }
 }

@@ -63,6 +63,24 @@ struct SimulatedDisk {
         nextNumber = (files.keys.max() ?? 0) + 1
     }
 
+    /// The same disk, as the next process finds it: what is pending stays so, and no descriptor is open any more.
+    var afterKill: SimulatedDisk {
+        var disk = self
+        disk.numbers = [:]
+        disk.folderPaths = [:]
+        disk.syncs = [:]
+        return disk
+    }
+
+    /// What a process sees: everything that was done.
+    var current: CrashImage {
+        var image = CrashImage(durable: self)
+        image.files = files.mapValues(\.current)
+        image.names = names
+        image.description = "the process killed"
+        return image
+    }
+
     var pendingNames: [NameChange] { pending.map(\.change) }
 
     /// What happens to the disk at an event, which is none that acknowledges.

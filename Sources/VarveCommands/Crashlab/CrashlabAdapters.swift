@@ -23,8 +23,8 @@ enum CrashlabAdapters {
     }
 
     /// One of ours by its name, else a program and its arguments, separated by spaces.
-    static func find(_ name: String) throws -> Adapter {
-        if names.contains(name) { return Adapter([try executable(), "crashlab", "adapter", name]) }
+    static func find(_ name: String, _ console: Console) throws -> Adapter {
+        if names.contains(name) { return Adapter([try executable(console), "crashlab", "adapter", name]) }
         let words = name.split(separator: " ").map(String.init)
         guard !words.isEmpty else {
             throw CommandFailure.usage(message: "an adapter's name is empty", advice: "Name one of \(names.joined(separator: ", ")), or a program")
@@ -33,9 +33,9 @@ enum CrashlabAdapters {
     }
 
     /// Where the recording library is: beside this program, or where an installation puts it.
-    static func recorder() throws -> String {
+    static func recorder(_ console: Console) throws -> String {
         let file = "libvarve-crash-recorder.so"
-        let folder = (try executable()).split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        let folder = (try executable(console)).split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
         let places = [folder + "/" + file, folder + "/../lib/varve/" + file]
         for place in places where access(place, R_OK) == 0 { return CrashlabScratch.absolute(place) }
         throw StoreError(
@@ -43,8 +43,8 @@ enum CrashlabAdapters {
             advice: "`swift build --product varve-crash-recorder` makes it beside varve", path: places[0])
     }
 
-    private static func executable() throws -> String {
-        guard let path = realpath("/proc/self/exe", nil) else { throw StoreError.system("this program could not be found", errno: errno) }
+    private static func executable(_ console: Console) throws -> String {
+        guard let path = realpath(console.executable ?? "/proc/self/exe", nil) else { throw StoreError.system("this program could not be found", errno: errno) }
         defer { free(path) }
         return String(cString: path)
     }

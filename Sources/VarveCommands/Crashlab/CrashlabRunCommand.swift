@@ -37,27 +37,31 @@ struct CrashlabRunCommand: Subcommand {
     var failures = "crashlab-failures"
     @Option(help: ArgumentHelp("Processes that check.", valueName: "number"))
     var checkers: Int?
+    @Option(help: ArgumentHelp("Of so many images, trace the recovery of one and cut it too.", valueName: "number"))
+    var recoveryEvery = 150
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        guard budget > 0, states > 0, checkers ?? 1 > 0 else {
-            throw CommandFailure.usage(message: "a budget, a number of states and of checkers is above 0", advice: "Give larger numbers")
+        guard budget > 0, states > 0, checkers ?? 1 > 0, recoveryEvery > 0 else {
+            throw CommandFailure.usage(message: "a budget, and the numbers of states, checkers and images are above 0", advice: "Give larger numbers")
         }
         let first = seed ?? UInt64.random(in: 0..<1 << 48)
         let scratch = try CrashlabScratch()
         let kept = CrashlabScratch.absolute(failures)
         var lab = Enumerator(
-            adapter: try CrashlabAdapters.find(storeAdapter), recorder: try CrashlabAdapters.recorder(), scratch: scratch.path,
+            adapter: try CrashlabAdapters.find(storeAdapter, console), recorder: try CrashlabAdapters.recorder(console), scratch: scratch.path,
             failures: kept)
         lab.lying = ignoreSyncs
+        lab.recoveryEvery = recoveryEvery
         lab.checkers = checkers ?? max(2, ProcessInfo.processInfo.activeProcessorCount)
         try FileManager.default.createDirectory(atPath: kept, withIntermediateDirectories: true)
+        // Only where it is empty.
+        defer { rmdir(kept) }
         var control: Enumerator.Report?
         if storeAdapter == "varve", ignoreSyncs.isEmpty { control = try blinded(lab, first) }
         let (report, seconds) = try Times.measure { try search(lab, first) }
         let isBlind = control?.failures.isEmpty == true
         try output.show(console, json: json(report, control, first, seconds), text: text(report, control, first, seconds))
-        if report.failures.isEmpty { rmdir(kept) }
         return report.failures.isEmpty && !isBlind ? .success : .differences
     }
 

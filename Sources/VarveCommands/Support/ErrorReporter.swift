@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CrashLab
 internal import Glibc
 internal import Varve
 
@@ -19,6 +20,9 @@ struct ErrorReporter {
             return ExitStatus(error).rawValue
         case let error as VMError:
             show(code: "memory", error.description)
+            return ExitStatus.failure.rawValue
+        case let error as LabError:
+            show(code: "lab", error.description)
             return ExitStatus.failure.rawValue
         case CommandFailure.outputClosed:
             return ExitStatus.success.rawValue
