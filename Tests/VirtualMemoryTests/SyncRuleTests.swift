@@ -46,4 +46,22 @@ import Varve
             #expect(bench.words(address, 3, of: try bench.reopened(options).task(named: "main")) == [1, 0, 3])
         }
     }
+
+    /// What is dropped is whatever is uncommitted, whoever stored it.
+    @Test(arguments: [SyncFlags.invalidate, .killPages])
+    func anotherProcesssStoresAreDroppedToo(_ flags: SyncFlags) throws {
+        let bench = try Bench()
+        let address = try bench.task.map(size: 4 * page, object: try bench.object("a"))
+        bench.fill(address, [1, 2, 3, 4])
+        try bench.store.commit()
+        let remote = try RemoteStore.connect(bench.fixture.path)
+        let other = try remote.task()
+        let there = try other.map(size: 4 * page, object: try remote.object(named: "a"), maximum: .default)
+        for number in 0..<UInt64(4) { other.pointer(there + number * page).storeBytes(of: 50, as: Int.self) }
+        try bench.task.sync(address: address + page, size: 2 * page, flags)
+        #expect(bench.words(address, 4) == [50, 2, 3, 50])
+        #expect(other.pointer(there + page).load(as: Int.self) == 2)
+        remote.close()
+        try bench.store.close()
+    }
 }
