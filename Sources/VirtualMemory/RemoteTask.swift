@@ -23,6 +23,15 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
         }
     }
 
+    /// A source, and how far beyond the page that an entry names its first page lies there: an object without bytes has none,
+    /// but its memory has a page.
+    private struct Shown {
+        var source: Source
+        var shift = 0
+
+        func pages(_ entry: MapEntry) -> PageRange { PageRange(start: entry.pages.start + shift, count: entry.pages.count) }
+    }
+
     /// The store that it is attached to.
     public let store: RemoteStore
     private let window: AddressWindow
@@ -31,7 +40,7 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
     /// Guarded by `lock`, like all that follows.
     private var map: AddressMap
     /// By the numbers that stand for objects in the map: each mapping call makes its own.
-    private var sources: [ObjectID: Source] = [:]
+    private var sources: [ObjectID: Shown] = [:]
     private var lastSource: UInt64 = 0
     private var isTerminated = false
 
@@ -93,8 +102,9 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
             let (source, first) = try source(object, offset: offset, length: length, copy: copy)
             lastSource += 1
             let id = ObjectID(lastSource)
+            let start = object == nil ? 0 : offset
             let entry = MapEntry(
-                start: range.lowerBound, end: range.upperBound, backing: .object(id, offset: UInt64(first) << UInt64(Page.shift)),
+                start: range.lowerBound, end: range.upperBound, backing: .object(id, offset: start),
                 current: current, maximum: maximum, inheritance: inheritance, copied: copy && object != nil)
             let pages = PageRange(start: first, count: range.count >> Page.shift)
             try VMError.translating { () throws(StoreError) in
@@ -104,7 +114,7 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
                 try? window.clear(address: range.lowerBound, byteCount: range.count)
                 throw error
             }
-            sources[id] = source
+            sources[id] = Shown(source: source, shift: first - Int(start >> UInt64(Page.shift)))
             return range.lowerBound
         }
     }
@@ -187,13 +197,13 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
                 start: entry.start, end: entry.end, current: entry.current, maximum: entry.maximum,
                 inheritance: entry.inheritance, isShared: false, object: nil, offset: entry.backing.offset,
                 isCopied: entry.copied, wiredCount: 0, residentPages: 0, dirtyPages: 0, swappedPages: 0)
-            guard let id = entry.backing.object, let source = sources[id] else { return info }
-            if case .object(let object) = source {
+            guard let id = entry.backing.object, let shown = sources[id] else { return info }
+            if case .object(let object) = shown.source {
                 info.object = object.id
                 info.isShared = true
             }
             info.residentPages = try VMError.translating { () throws(StoreError) in
-                try source.memory.presentPageCount(in: entry.pages)
+                try shown.source.memory.presentPageCount(in: shown.pages(entry))
             }
             return info
         }
@@ -261,7 +271,7 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
             }
             guard let source, let id = entry.backing.object else { continue }
             try source.memory.map(entry.pages, at: entry.start, entry.current)
-            sources[id] = source
+            sources[id] = Shown(source: source)
         }
     }
 
@@ -270,12 +280,12 @@ public final class RemoteTask: ForkParticipant, @unchecked Sendable {
     public func prepareFork(_ plan: ForkPlan) {
         lock._unsafeLock()
         for entry in map.entries where entry.inheritance != .none {
-            guard let id = entry.backing.object, let memory = sources[id]?.memory else { continue }
+            guard let id = entry.backing.object, let shown = sources[id] else { continue }
             // What can't be left is absent in the child.
             if entry.inheritance == .share {
-                try? memory.share(entry.pages, at: entry.start, in: plan)
+                try? shown.source.memory.share(shown.pages(entry), at: entry.start, in: plan)
             } else {
-                try? memory.copy(entry.pages, at: entry.start, entry.current, in: plan)
+                try? shown.source.memory.copy(shown.pages(entry), at: entry.start, entry.current, in: plan)
             }
         }
     }

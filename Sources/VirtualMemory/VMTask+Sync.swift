@@ -9,7 +9,7 @@ extension VMTask {
     ///
     /// `synchronous` commits all that is uncommitted, never half of it, so that the range is durable at return;
     /// `asynchronous` commits without waiting for the disk. `invalidate` and `killPages` put the last committed bytes back:
-    /// kill-pages before such a commit, invalidate after it.
+    /// kill-pages before such a commit, invalidate after it. Each waits for other threads' transactions in heaps, as a commit does.
     ///
     /// - Throws: INVALID_ARGUMENT for both at once, an unknown flag or a range that wraps; INVALID_ADDRESS for `contiguous`
     ///   with a hole; FAILURE within a transaction or a change of a heap, for what commits and for what drops: nothing has
