@@ -23,15 +23,13 @@ import Varve
 
     @Test(arguments: everyMode, [Residency.shared, .exclusive])
     func whatIsUncommittedIsDropped(_ options: Store.OpenOptions, _ residency: Residency) throws {
-        for protection in [Protection.none, .read] {
-            for flags in [SyncFlags.invalidate, .killPages] {
-                let (bench, object, address, words) = try bench(options, residency, protection)
-                try bench.task.sync(address: address, size: 3 * page, flags)
-                #expect(try bench.task.region(address).current == protection)
-                try bench.task.protect(address: address, size: object.size, .default)
-                #expect(bench.words(address, pages) == [1, 2, 3] + words[3...])
-                try bench.store.close()
-            }
+        for (protection, flags) in [(Protection.none, SyncFlags.invalidate), (.read, .killPages)] {
+            let (bench, object, address, words) = try bench(options, residency, protection)
+            try bench.task.sync(address: address, size: 3 * page, flags)
+            #expect(try bench.task.region(address).current == protection)
+            try bench.task.protect(address: address, size: object.size, .default)
+            #expect(bench.words(address, pages) == [1, 2, 3] + words[3...])
+            try bench.store.close()
         }
     }
 
