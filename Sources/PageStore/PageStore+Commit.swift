@@ -258,7 +258,7 @@ extension PageStore {
     }
 
     /// Bytes of a record that settling finds in memory. All that are kept fit the ring.
-    private static let leastKept = 256 << 10
+    private static let leastKept = 64 << 10
 
     private func publish(_ request: CommitRequest, _ header: JournalHeader, _ state: inout State) {
         var record = request.youngRecord(header)
