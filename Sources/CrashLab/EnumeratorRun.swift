@@ -135,7 +135,9 @@ final class EnumeratorRun: Sendable {
         try LabFile.makeFolder(folder)
         try image.write(to: folder)
         guard let finding = try checker.check(folder, seed: seed, acknowledged: acknowledged) else { return }
-        // A checker that has seen many images is not to be believed alone.
+        // What a checker held open when it met a bad image must not be found wrong with the next one; and one that has seen many
+        // images is not to be believed alone.
+        checker.end()
         LabFile.remove(folder)
         try LabFile.makeFolder(folder)
         try image.write(to: folder)
