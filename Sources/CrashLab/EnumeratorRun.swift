@@ -10,6 +10,9 @@ final class EnumeratorRun: Sendable {
         var error: LabError?
     }
 
+    /// Images of one recovery: its moments are looked at in any order, so that many recoveries are begun.
+    private static let mostAfterRecovery = 100
+
     private let lab: Enumerator
     private let recording: UncheckedBox<Recording>
     private let order: [Int]
@@ -82,16 +85,18 @@ final class EnumeratorRun: Sendable {
         do throws(LabError) {
             while let moment = nextMoment() {
                 let acknowledged = Array(recording.value.acknowledged.prefix(moment.acknowledged))
-                try check(moment, acknowledged, after: "", CrashPoint.Limits(), number, checker)
+                _ = try check(moment, acknowledged, after: "", CrashPoint.Limits(), .max, number, checker)
             }
         } catch { shared.withLock { $0.error = $0.error ?? error } }
     }
 
-    /// Checks what a cut at a moment may leave; `after` says what went before it, where that is a recovery's.
+    /// Checks what a cut at a moment may leave, no more than `most` images; `after` says what went before it, where that is a
+    /// recovery's. Answers how many there were.
     private func check(
-        _ moment: Recording.Moment, _ acknowledged: [String], after: String, _ limits: CrashPoint.Limits, _ number: Int,
+        _ moment: Recording.Moment, _ acknowledged: [String], after: String, _ limits: CrashPoint.Limits, _ most: Int, _ number: Int,
         _ checker: CheckerProcess
-    ) throws(LabError) {
+    ) throws(LabError) -> Int {
+        var checked = 0
         var random = SplitMix(state: seed &+ UInt64(moment.event))
         let folder = "\(root)/image-\(seed)-\(number)"
         defer { LabFile.remove(folder) }
@@ -109,6 +114,7 @@ final class EnumeratorRun: Sendable {
             }
             guard let count else { return shared.withLock { $0.report.distinct < limit } }
             try look(image, moment, acknowledged, after, value, folder, checker)
+            checked += 1
             if after.isEmpty, lab.recoveryEvery > 0, count % lab.recoveryEvery == 0 {
                 // After a cut, what is left is on the disk; after a kill, the kernel still has what may never get there.
                 let isKill = count / lab.recoveryEvery % 2 == 0
@@ -116,8 +122,9 @@ final class EnumeratorRun: Sendable {
                 let disk = isKill ? moment.disk.afterKill : SimulatedDisk(image)
                 try recover(found, disk, moment, acknowledged, number, checker)
             }
-            return shared.withLock { $0.error == nil && $0.report.failures.count < lab.mostFailures }
+            return checked < most && shared.withLock { $0.error == nil && $0.report.failures.count < lab.mostFailures }
         }
+        return checked
     }
 
     private func look(
@@ -128,7 +135,9 @@ final class EnumeratorRun: Sendable {
         try LabFile.makeFolder(folder)
         try image.write(to: folder)
         guard let finding = try checker.check(folder, seed: seed, acknowledged: acknowledged) else { return }
-        // A checker that has seen many images is not to be believed alone.
+        // What a checker held open when it met a bad image must not be found wrong with the next one; and one that has seen many
+        // images is not to be believed alone.
+        checker.end()
         LabFile.remove(folder)
         try LabFile.makeFolder(folder)
         try image.write(to: folder)
@@ -154,9 +163,12 @@ final class EnumeratorRun: Sendable {
             lab.adapter.recover + [folder], in: folder, on: disk, recorder: lab.recorder, lying: lab.lying,
             trace: "\(folder).trace")
         shared.withLock { $0.report.recoveries += 1 }
-        for second in recovery.moments {
+        var random = SplitMix(state: seed &+ UInt64(moment.event))
+        var left = Self.mostAfterRecovery
+        for second in recovery.moments.shuffled(using: &random) where left > 0 {
             let all = acknowledged + recovery.acknowledged.prefix(second.acknowledged)
-            try check(second, all, after: "at \(moment.event) \(image.description), recovered, ", .few, number, checker)
+            left -= try check(
+                second, all, after: "at \(moment.event) \(image.description), recovered, ", .few, left, number, checker)
         }
     }
 }

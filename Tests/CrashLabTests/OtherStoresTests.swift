@@ -36,11 +36,11 @@ struct OtherStoresTests {
         }
         let path = scratch.path + "/adapter-\(line?.count ?? 0).py"
         try text.write(toFile: path, atomically: true, encoding: .utf8)
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
-        return Adapter([path])
+        return Adapter([Self.python, path])
     }
 
-    static let hasPython = FileManager.default.isExecutableFile(atPath: "/usr/bin/python3")
+    static let python = "/usr/bin/python3"
+    static let hasPython = FileManager.default.isExecutableFile(atPath: python)
 
     @Test(.enabled(if: hasPython, "needs python3"))
     func theDocumentedAdapterPasses() throws {
@@ -51,6 +51,8 @@ struct OtherStoresTests {
 
     @Test(.enabled(if: hasPython, "needs python3"), arguments: ["os.fsync(file.fileno())", "os.fsync(parent)"])
     func withoutOneOfItsFlushesItFails(line: String) throws {
-        #expect(try !LabPrograms.lab(try documented(without: line), in: scratch).run(seed: 1).failures.isEmpty)
+        var lab = LabPrograms.lab(try documented(without: line), in: scratch)
+        lab.mostFailures = 1
+        #expect(try !lab.run(seed: 1).failures.isEmpty)
     }
 }

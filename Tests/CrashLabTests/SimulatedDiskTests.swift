@@ -105,6 +105,20 @@ import Testing
         #expect(try images(events, "a/file") == [nil])
     }
 
+    @Test func theNextProcessSeesWhatAKilledOneWroteAndACutMayTakeIt() throws {
+        var disk = SimulatedDisk()
+        for event in made + [.write(file: 2, offset: 0, bytes: bytes(2), isSynchronous: false)] { try disk.apply(event) }
+        let number = try #require(disk.current.names.file(at: "file"))
+        #expect(disk.current.files[number]?[0].bytes.prefix(10) == bytes(2)[...])
+        #expect(disk.afterKill.files[number]?.pending.count == 1)
+        // A file of the same trace number is another one now.
+        var next = disk.afterKill
+        try next.apply(.open(file: 9, path: "file", isNew: false, isFolder: false))
+        try next.apply(.syncBegin(file: 9, number: 1))
+        try next.apply(.syncEnd(file: 9, number: 1))
+        #expect(next.files[number]?.durable[0].bytes.prefix(10) == bytes(2)[...])
+    }
+
     @Test func aTornBlockHasWholeSectors() throws {
         let size = Block.size
         var disk = SimulatedDisk()

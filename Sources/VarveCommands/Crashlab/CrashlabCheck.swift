@@ -18,7 +18,8 @@ struct CrashlabCheck {
         let open = try CrashlabStore(in: folder)
         let found = try open.store.version(of: .head)
         let (model, inFlight) = try expected(found)
-        // First as recovery left it: what verifies settles.
+        // First as recovery left it: what verifies settles. Memory is read where the map says that there is some.
+        try compareMap(open.store, model.state, .head)
         try compareMemory(open, model.state)
         try compareWords(open, model.state)
         try compareObjects(open.store, model.state, .head)
