@@ -62,10 +62,17 @@ extension PageStore {
             meta: meta, state: state)
         store.readerLease.withLock { $0 = lease }
         if access == .write {
+            if meta.mark.position == 0 { try makeNameDurable(folder) }
             if !meta.clean { try store.recover(from: meta) }
             store.startSettler()
         }
         return store
+    }
+
+    /// Nothing has settled here yet: whoever made the folder may have been killed between giving it its name and syncing that, and
+    /// a power cut would take the name with all that is committed now. A parent that may not be read can't be synced.
+    private static func makeNameDurable(_ folder: String) throws(StoreError) {
+        if let parent = try? File(Folder.parent(of: folder), O_RDONLY | O_DIRECTORY) { try parent.sync() }
     }
 
     /// The meta row, and a lease on the state that it tells: taken first, then checked to be still the newest.

@@ -1,4 +1,4 @@
-import CrashLab
+@testable import CrashLab
 import Foundation
 import TestSupport
 import Testing
@@ -49,6 +49,24 @@ struct EnumeratorTests {
         var failures: [Failure] = []
         for seed in UInt64(0)..<8 where failures.isEmpty { failures = try lab.run(seed: seed, limit: 300).failures }
         #expect(!failures.isEmpty, "a store whose \(file) was never flushed lost nothing")
+    }
+
+    /// Whoever made a store may be killed before its name is on the disk: what the next one commits must not go with the name.
+    @Test func whoOpensANewStoreMakesItsNameDurable() throws {
+        let adapter = LabPrograms.adapter("varve")
+        func record(_ command: [String], _ folder: String, _ disk: SimulatedDisk) throws -> Recording {
+            try Recording(command, in: folder, on: disk, recorder: LabPrograms.recorder, lying: [], trace: folder + ".trace")
+        }
+        let made = scratch.path + "/made", found = scratch.path + "/found"
+        try LabFile.makeFolder(made)
+        try LabFile.makeFolder(found)
+        let work = try record(adapter.work + [made, "1"], made, SimulatedDisk())
+        let unsynced = try #require(
+            work.moments.first { $0.disk.current.names.entries["store"] != nil && $0.disk.durableNames.entries["store"] == nil })
+        try unsynced.disk.current.write(to: found)
+        let recovery = try record(adapter.recover + [found], found, unsynced.disk.afterKill)
+        let told = try #require(recovery.moments.first { $0.acknowledged > 0 })
+        #expect(told.disk.durableNames.entries["store"] != nil)
     }
 
     /// What a run keeps shows the same again.
