@@ -71,7 +71,7 @@ public func varve_heap_declare(_ heap: varve_heap_t!, _ start: UnsafeRawPointer!
         let heap = try CVarve.heap(heap)
         let offset = try offset(of: start, size, in: heap)
         try heap.space.requireWritable()
-        if size > 0 { heap.space.willWrite(offset, Int(size)) }
+        if size > 0 { heap.space.changing { heap.space.willWrite(offset, Int(size)) } }
     }
 }
 
@@ -142,9 +142,16 @@ public func varve_heap_end(
 ) -> Int32 {
     heapCode { () throws(HeapError) in
         let heap = try CVarve.heap(heap)
-        try requireCommitFlags(flags)
-        let message = try translating { () throws(StoreError) in try CVarve.message(message) }
-        let made = try heap.commitTransaction(message: message, durability: durability(flags), declaredOnly: isDeclared(flags))
+        let text: String
+        do throws(HeapError) {
+            try requireCommitFlags(flags)
+            text = try translating { () throws(StoreError) in try CVarve.message(message) }
+        } catch {
+            // It is over, whatever is returned.
+            try heap.abandonTransaction()
+            throw error
+        }
+        let made = try heap.commitTransaction(message: text, durability: durability(flags), declaredOnly: isDeclared(flags))
         version?.pointee = made?.rawValue ?? 0
     }
 }

@@ -58,6 +58,18 @@ private func bytesRoot(_ heap: PersistentHeap, _ name: String, _ version: UInt32
     try heap.rawRoot(name, layouts: BytesValue.layouts, byteCount: MemoryLayout<BytesValue>.size, version: Int(version))
 }
 
+/// What a root of bytes says, where it can be true.
+private func bytesValue(_ heap: PersistentHeap, _ offset: Int) throws(HeapError) -> BytesValue {
+    let value: BytesValue = heap.space.load(offset)
+    let room = value.block == 0 ? 0 : heap.space.knownBlock(at: value.block) ?? -1
+    guard (0...max(0, room)).contains(value.count), room >= 0 else {
+        throw HeapError(
+            .damaged, "a root of bytes says \(value.count) bytes at offset \(value.block), where they are not",
+            advice: "Run `varve heap check`")
+    }
+    return value
+}
+
 /// Gives a root of bytes another length.
 private func resize(_ heap: PersistentHeap, _ offset: Int, to size: UInt64) throws(HeapError) -> BytesValue {
     try heap.space.requireWritable()
@@ -65,7 +77,7 @@ private func resize(_ heap: PersistentHeap, _ offset: Int, to size: UInt64) thro
         throw HeapError(.full, "\(size) bytes are more than the heap of \(heap.capacity) bytes can hold")
     }
     return try heap.space.changing { () throws(HeapError) in
-        var value: BytesValue = heap.space.load(offset)
+        var value = try bytesValue(heap, offset)
         if count == 0 {
             if value.block != 0 { try heap.space.free(value.block) }
             value = BytesValue(block: 0, count: 0)
@@ -100,7 +112,7 @@ public func varve_heap_bytes(
         // No other thread finds the new root before its bytes.
         let value = try heap.excludingChanges { () throws(HeapError) in
             let (offset, isNew) = try bytesRoot(heap, name, version)
-            return isNew && size.pointee > 0 ? try resize(heap, offset, to: size.pointee) : heap.space.load(offset)
+            return isNew && size.pointee > 0 ? try resize(heap, offset, to: size.pointee) : try bytesValue(heap, offset)
         }
         size.pointee = UInt64(value.count)
         show(value, of: heap, at: place)

@@ -145,8 +145,11 @@ struct LayerSurvey {
         var owners: PageOwners
     }
 
-    /// By the number of the first record.
+    /// Each object's newest group, the only one that layers come to, by the number of the first record; where that takes little
+    /// memory for the group's size.
     var groups: [UInt64: Group] = [:]
+    /// What the layers of other groups take, by the numbers of their records.
+    var uses: [[UInt64]: [LayerUse]] = [:]
     var leases: Set<LeaseInfo> = []
 }
 

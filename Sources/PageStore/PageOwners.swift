@@ -53,6 +53,9 @@ final class PageOwners: @unchecked Sendable {
         return word == 0 ? nil : Int(word) - 1
     }
 
+    /// The memory that it takes.
+    var byteCount: Int { chunks.count { $0 != nil } * Self.chunkPages * MemoryLayout<UInt32>.stride }
+
     /// Makes one layer of those of `run`: what a merge of them wrote, which lacks what later ones replaced.
     func join(_ run: Range<Int>) {
         for case let chunk? in chunks {

@@ -257,13 +257,13 @@ extension PageStore {
         }
     }
 
-    /// Bytes of a record that settling finds in memory. All that are kept fit the ring.
+    /// Bytes of a record that settling finds in memory: in twice the ring's bytes at most.
     private static let leastKept = 64 << 10
 
     private func publish(_ request: CommitRequest, _ header: JournalHeader, _ state: inout State) {
         var record = request.youngRecord(header)
         // A short record costs settling little: many are read by one call.
-        if request.length >= Self.leastKept {
+        if request.length >= Self.leastKept, request.buffer.capacity <= 2 * request.length {
             record.bytes = request.takeBytes(leaving: state.spareBuffers.popLast() ?? AlignedBuffer(capacity: Page.size))
         }
         for layer in record.layers {
@@ -298,12 +298,15 @@ extension PageStore {
     }
 
     /// Puts every deferred commit on the disk.
-    public func flush() throws(StoreError) {
+    public func flush() throws(StoreError) { try flush(besideLeader: false) }
+
+    /// - Parameter besideLeader: Whether to do nothing where somebody writes: who leads may wait for the caller to settle.
+    func flush(besideLeader: Bool) throws(StoreError) {
         try requireWriter()
         let mine = try state.wait { (state) throws(StoreError) -> Bool? in
             if let failure = state.failure { throw failure }
             if state.unflushed == 0 && !state.leading { return false }
-            if state.leading { return nil }
+            if state.leading { return besideLeader ? false : nil }
             state.leading = true
             return true
         }

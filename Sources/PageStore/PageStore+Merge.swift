@@ -40,33 +40,50 @@ extension PageStore {
 
     /// How often layers are looked at while as many bytes settle as are in use.
     private static let looksAFile = 48
+    /// Owners are kept for the next look where a group takes so many times their memory.
+    private static let ownersShare = 64
+    /// Pages whose copying takes as long as what else a run of layers costs.
+    private static let runCost = 256
     /// Bytes that must have gone out of use before they are buried ahead of the next run: burying costs flushes too.
     private static let buriedAtOnce = 16 << 20
 
     private func mergeEmptiest(_ groups: [LayerGroup], _ report: inout ReclaimReport) throws(StoreError) {
         let before = surveyed
-        surveyed = LayerSurvey()
+        surveyed = LayerSurvey(leases: before.leases)
         let held = try leases.all()
-        // One of this process that was not there the last time may be of a moment: nothing is left alone for it.
-        let leases = held.filter { $0.horizon == .max || before.leases.contains($0) }
-        let owners = try groups.map { (group) throws(StoreError) -> PageOwners? in
-            group.layers.count > 1 ? try self.owners(of: group, from: before) : nil
-        }
-        let uses = zip(groups, owners).map { group, owners in
-            group.layers.indices.map { index in
-                var use = LayerUse(group.layers[index].row, index, owners)
-                use.isPinned = leases.contains {
-                    $0.pins(group.object, record: group.layers[index].row.record, last: group.layers[index].version, diedIn: .max)
+        // One that was not there the last time may be of a moment: nothing is left alone for it.
+        let leases = held.filter(before.leases.contains)
+        var survey = LayerSurvey(leases: Set(held))
+        var uses: [[LayerUse]] = []
+        var kept: [Int: PageOwners] = [:]
+        for (index, group) in groups.enumerated() {
+            let isNewest = index + 1 == groups.count || groups[index + 1].object != group.object
+            var found: [LayerUse]
+            if let known = before.uses[group.records] {
+                found = known
+            } else {
+                let owners = group.layers.count > 1 ? try self.owners(of: group, from: before) : nil
+                found = group.layers.indices.map { LayerUse(group.layers[$0].row, $0, owners) }
+                if isNewest, let owners, owners.byteCount <= found.reduce(0, { $0 + $1.taken }) * Page.size / Self.ownersShare {
+                    kept[index] = owners
                 }
-                return use
             }
+            if kept[index] == nil { survey.uses[group.records] = found }
+            for layer in found.indices {
+                found[layer].isPinned = leases.contains {
+                    $0.pins(group.object, record: group.layers[layer].row.record, last: group.layers[layer].version, diedIn: .max)
+                }
+            }
+            uses.append(found)
         }
         let runs = mergePolicy.runs(of: uses)
-        var survey = LayerSurvey(leases: Set(held))
         var copied = 0
         var buried = report.bytesFreed
         for (index, group) in groups.enumerated() {
-            guard let owners = owners[index] else { continue }
+            let isMerged = runs.contains { $0.group == index }
+            guard isMerged || kept[index] != nil else { continue }
+            let owners: PageOwners
+            if let known = kept[index] { owners = known } else { owners = try self.owners(of: group) }
             var merged: [(run: Range<Int>, record: UInt64)] = []
             // Oldest first: what is checked before a run takes another's place are the layers after it.
             for run in runs where run.group == index {
@@ -75,10 +92,16 @@ extension PageStore {
                     try settleWhatWaits(copied: copied)
                 }
                 if let record { merged.append((run.layers, record)) }
+                // A run of layers with little in them costs its transactions all the same.
+                copied += Self.runCost
                 // What later runs copy goes where this one's layers were.
                 guard report.bytesFreed - buried >= Self.buriedAtOnce else { continue }
                 try bury(dryRun: false, &report)
                 buried = report.bytesFreed
+            }
+            guard kept[index] != nil else {
+                if !merged.isEmpty { survey.uses[group.records] = nil }
+                continue
             }
             var records = group.records
             for (run, record) in merged.reversed() {

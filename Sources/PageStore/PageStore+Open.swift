@@ -72,7 +72,10 @@ extension PageStore {
     /// Nothing has settled here yet: whoever made the folder may have been killed between giving it its name and syncing that, and
     /// a power cut would take the name with all that is committed now. A parent that may not be read can't be synced.
     private static func makeNameDurable(_ folder: String) throws(StoreError) {
-        if let parent = try? File(Folder.parent(of: folder), O_RDONLY | O_DIRECTORY) { try parent.sync() }
+        // The folder may be named by a symbolic link, or as the present one.
+        guard let path = realpath(folder, nil) else { return }
+        defer { free(path) }
+        if let parent = try? File(Folder.parent(of: String(cString: path)), O_RDONLY | O_DIRECTORY) { try parent.sync() }
     }
 
     /// The meta row, and a lease on the state that it tells: taken first, then checked to be still the newest.

@@ -97,7 +97,11 @@ extension PageStore {
         Failpoint.pass("settle.committed")
         state.withLock { state in
             for (object, relocations) in moves { state.relocate(object, relocations) }
-            state.spareBuffers += batch.compactMap(\.bytes?.buffer)
+            var spare = state.spareBuffers.reduce(0) { $0 + $1.capacity }
+            for case let buffer? in batch.map(\.bytes?.buffer) where spare + buffer.capacity <= ringBytes {
+                state.spareBuffers.append(buffer)
+                spare += buffer.capacity
+            }
             state.young.removeFirst(batch.count)
             state.settled = last.version
             state.tail = last.header.position + last.header.length
@@ -263,6 +267,10 @@ extension PageStore {
                 var filePage = try t.filePage(of: UnsafeRawBufferPointer(value)) + 1
                 for (entry, place) in pages[start..<end] where !entry.isZero {
                     memcpy(destination, try bytes.page(at: place), Page.size)
+                    // The ring is what counts, should bytes in memory have been stored over.
+                    if Checksum.of(UnsafeRawPointer(destination), count: Page.size) != entry.checksum {
+                        try readPlace(place, into: UnsafeMutableRawBufferPointer(start: destination, count: Page.size))
+                    }
                     guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
                         throw StoreError(
                             .damaged, "page \(entry.page) of object \(layer.object) is damaged in the journal",

@@ -47,9 +47,15 @@ extension PageStore {
             }
             if work?.closing == true { break }
             if work == nil {
-                if state.withLock({ $0.unflushed > 0 && $0.failure == nil && !$0.leading }) { try? flush() }
-                // Nobody commits much: memory goes back.
-                state.withLock { $0.spareBuffers = [] }
+                if state.withLock({ $0.unflushed > 0 && $0.failure == nil }) { try? flush(besideLeader: true) }
+                // Nobody commits much: memory goes back, once the lock is left.
+                let idle = state.withLock { state in
+                    defer { state.spareBuffers = [] }
+                    let kept = state.young.compactMap(\.bytes)
+                    for index in state.young.indices { state.young[index].bytes = nil }
+                    return (state.spareBuffers, kept)
+                }
+                withExtendedLifetime(idle) {}
             }
             guard work?.settles == true else { continue }
             state.withLock { $0.wantsSettling = false }

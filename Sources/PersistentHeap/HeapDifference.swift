@@ -106,7 +106,8 @@ package struct HeapDifference: Sendable {
     /// The size in the layout of another language's type, "name[8 bytes]".
     private static func recordedSize(_ layout: String) -> Int? {
         guard layout.hasSuffix(" bytes]"), let bracket = layout.lastIndex(of: "[") else { return nil }
-        return Int(layout[layout.index(after: bracket)...].dropLast(" bytes]".count))
+        let size = Int(layout[layout.index(after: bracket)...].dropLast(" bytes]".count))
+        return size.flatMap { $0 < 0 ? nil : $0 }
     }
 
     private static func elements(_ before: StoredContents, _ after: StoredContents) -> [Element] {

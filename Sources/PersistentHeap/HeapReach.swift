@@ -129,7 +129,7 @@ package struct HeapReach {
 
 extension HeapSpace {
     /// The bytes of the allocated block that begins at an offset; nil where none does, also where the tables are damaged.
-    func knownBlock(at offset: Int) -> Int? {
+    package func knownBlock(at offset: Int) -> Int? {
         let distance = offset &- geometry.units
         let granule = distance >> HeapFormat.granuleShift
         guard distance >= 0, distance & (HeapFormat.granuleBytes - 1) == 0, !isClosed,

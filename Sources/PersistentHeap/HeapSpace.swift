@@ -1,5 +1,6 @@
 internal import Synchronization
 internal import VirtualMemory
+internal import VMTypes
 
 /// The memory of one open heap, as collections and references see it.
 ///
@@ -84,6 +85,8 @@ public final class HeapSpace: @unchecked Sendable {
     }
 
     deinit {
+        // Let go of without having been closed: the store keeps what was declared for its next commit.
+        if !isClosed, !isReadOnly, tellDeclared() { gate.notePending() }
         ThreadRecords.end(self)
         bounds.deallocate()
         capacities.deallocate()
@@ -134,9 +137,15 @@ public final class HeapSpace: @unchecked Sendable {
     /// Forgets what went wrong: the heap is as it was before.
     func forgetFailure() { kept.withLock { $0 = nil } }
 
+    /// Refuses what looks at a heap that was closed, or asks for other threads' consent in a forked child, which has none.
+    func requireOpen() throws(HeapError) {
+        if ForkedChild.isCurrent { try HeapError.translating { () throws(StoreError) in try ForkedChild.refuse() } }
+        if isClosed { throw Self.closed() }
+    }
+
     /// Refuses what changes the heap.
     package func requireWritable() throws(HeapError) {
-        if isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
+        try requireOpen()
         if isReadOnly {
             throw HeapError(.readOnly, "the heap shows a past state, or is open for reading", advice: "Change the heap that is open for writing")
         }

@@ -73,13 +73,15 @@ extension PersistentHeap {
 
     /// Runs `body` while no other thread changes the heap, commits or holds a transaction. Throws `.wrongState` within a change.
     package func excludingChanges<Result>(_ body: () throws(HeapError) -> Result) throws(HeapError) -> Result {
-        if space.isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
+        try space.requireOpen()
         if isReadOnly { return try body() }
         guard !space.gate.isChangingHere else {
             throw HeapError(.wrongState, "a heap can't be looked through within a change", advice: "Do it after the change")
         }
         space.gate.close()
         defer { space.gate.open() }
+        // It may have been closed while this thread waited.
+        try space.requireOpen()
         return try body()
     }
 }

@@ -69,8 +69,15 @@ extension PersistentHeap {
 
     func requireNew(_ name: String, _ version: Int) throws(HeapError) {
         guard !isReadOnly else { throw HeapError(.noRoot, "no root is named '\(name)'", advice: "`rootNames` lists them") }
-        guard !name.isEmpty, name.utf8.count <= 1000, version >= 0, version <= Int(UInt32.max) else {
-            throw HeapError(.invalid, "no root can have the name '\(name)' and version \(version)", advice: "Use 1 to 1,000 bytes")
+        guard !name.isEmpty, name.utf8.count <= 1000 else {
+            throw HeapError(.invalid, "no root can have the name '\(name)'", advice: "Use 1 to 1,000 bytes")
+        }
+        try requireVersion(version, of: name)
+    }
+
+    func requireVersion(_ version: Int, of name: String) throws(HeapError) {
+        guard UInt32(exactly: version) != nil else {
+            throw HeapError(.invalid, "the root '\(name)' can't have version \(version)", advice: "Use 0 to \(UInt32.max)")
         }
     }
 

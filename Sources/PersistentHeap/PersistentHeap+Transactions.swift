@@ -76,11 +76,13 @@ extension PersistentHeap {
     }
 
     private func requireBegun() throws(HeapError) {
-        try space.requireWritable()
         let gate = space.gate
         guard gate.isHeldHere, gate.transaction.depth > gate.transaction.closures else {
             throw HeapError(
                 .wrongState, "this thread has begun no transaction here that is open", advice: "Begin and end it on one thread")
+        }
+        guard !gate.isChangingHere else {
+            throw HeapError(.wrongState, "a transaction can't be ended within a change", advice: "End it after the change")
         }
     }
 
@@ -98,7 +100,11 @@ extension PersistentHeap {
         }
         try requireOutside("a transaction")
         gate.close()
-        do throws(HeapError) { try requireCommitted(declaredOnly) } catch {
+        do throws(HeapError) {
+            // It may have been closed while this thread waited.
+            try space.requireWritable()
+            try requireCommitted(declaredOnly)
+        } catch {
             gate.open()
             throw error
         }

@@ -72,6 +72,7 @@ extension PersistentHeap {
         _ = try checked(layout, of: name)
         guard let before = try directory.find(name), Int(before.record.version) < version else { return }
         try space.requireWritable()
+        try requireVersion(version, of: name)
         try transaction(message: "upgrade the root '\(name)' from version \(before.record.version) to \(version)") {
             guard let old = try directory.find(name), Int(old.record.version) < version else { return }
             try change(RootUpgrade(heap: self, root: old))

@@ -82,6 +82,8 @@ public final class PersistentHeap: @unchecked Sendable {
         try requireOutside("a commit")
         space.gate.close()
         defer { space.gate.open() }
+        // It may have been closed while this thread waited.
+        try space.requireWritable()
         return try commitClosed(message, durability, declaredOnly, snapshot)
     }
 
@@ -145,20 +147,24 @@ public final class PersistentHeap: @unchecked Sendable {
     /// that was committed is lost.
     public func close() throws(HeapError) {
         guard !space.isClosed else { return }
-        if !isReadOnly {
-            try requireOutside("closing")
-            space.gate.close()
-        }
-        defer { if !isReadOnly { space.gate.open() } }
+        if !isReadOnly { try requireOutside("closing") }
         let views = views.withLock { views in
             defer { views = [] }
             return views.compactMap(\.view)
         }
         for view in views { try view.close() }
-        if !isOwnStore, !isReadOnly { space.gate.tellDeclared() }
-        space.close()
+        if isReadOnly { space.close() } else { endChanges() }
+        // With the gate open: the store's end waits for commits of attached processes, which ask for it.
         guard isOwnStore else { return }
         try HeapError.translating { () throws(StoreError) in try store.close() }
+    }
+
+    /// Ends what other threads do in the heap. The store's next commit takes what was declared.
+    private func endChanges() {
+        space.gate.close()
+        defer { space.gate.open() }
+        space.gate.tellDeclared()
+        space.close()
     }
 
     /// Takes up a view that is to end with this heap.
@@ -209,8 +215,13 @@ public final class PersistentHeap: @unchecked Sendable {
     public func usableSize(_ pointer: UnsafeRawPointer) throws(HeapError) -> Int { try space.usableSize(offset(of: pointer)) }
 
     /// Declares bytes of the heap that are about to be written through a raw pointer.
+    ///
+    /// Where other threads commit with `declaredOnly`, declare and write within `changing` or a transaction: a commit in between
+    /// takes the declaration, and not what is written afterwards.
     public func willWrite(_ pointer: UnsafeRawPointer, byteCount: Int) {
         space.check(offset(of: pointer), byteCount)
+        space.beginChange()
+        defer { space.endChange() }
         if byteCount > 0 { space.willWrite(offset(of: pointer), byteCount) }
     }
 

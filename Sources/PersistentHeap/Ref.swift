@@ -23,7 +23,7 @@
 
 /// The value of a root: a place in the heap that has a name.
 ///
-/// Writing it declares the write. One thread at a time, as with any variable; `PersistentHeap` says how threads share a heap.
+/// Writing it declares the write; an access that changes it in place ends on the thread on which it began: no `await` within. One thread at a time, as with any variable; `PersistentHeap` says how threads share a heap.
 public struct Root<Value: Persistable>: @unchecked Sendable {
     @usableFromInline package let space: HeapSpace
     /// Where the value lies.

@@ -80,9 +80,11 @@ final class RootDirectory: @unchecked Sendable {
 
     /// Runs `body` within a change of the heap, while no other thread is here.
     private func alone<Result>(_ body: () throws(HeapError) -> Result) throws(HeapError) -> Result {
-        if space.isClosed { throw HeapError(.wrongState, "the heap was closed", advice: "Open it again") }
+        try space.requireOpen()
         space.beginChange()
         defer { space.endChange() }
+        // It may have been closed while this thread waited.
+        try space.requireOpen()
         lock._unsafeLock()
         defer { lock._unsafeUnlock() }
         return try body()

@@ -14,16 +14,16 @@ final class WriteGate: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     // Guarded by `mutex`.
-    private var records: [(record: ThreadRecord, thread: pthread_t)] = []
-    private var holder: pthread_t?
+    private var records: [(record: ThreadRecord, thread: UInt64)] = []
+    private var holder: UInt64?
     private var depth = 0
     private var spaces: [WeakSpace] = []
     /// The transaction of the thread that excludes the others; only that thread looks at it.
     var transaction = Transaction()
     /// Whether it is the heaps' own commit or abandonment that goes to the store; for the thread that excludes the others.
     private var isOwnCall = false
-    /// Whether the task was told of declared pages that no commit holds yet; for a thread that excludes the others.
-    private(set) var hasPendingPages = false
+    /// Whether the task was told of declared pages that no commit holds yet.
+    private let hasPendingPages = Atomic(false)
 
     /// How many transactions are open, one within the other, and whether one inside was abandoned.
     struct Transaction {
@@ -54,14 +54,14 @@ final class WriteGate: @unchecked Sendable {
     }
 
     /// Whether the calling thread excludes the others.
-    var isHeldHere: Bool { locked { holder == pthread_self() } }
+    var isHeldHere: Bool { locked { holder == ph_thread() } }
 
     /// How many threads have a record in a heap.
     func recordCount(of heap: UInt64) -> Int { locked { records.count { ph_heap($0.record) == heap } } }
 
     /// Whether the calling thread is within a change of any heap.
     var isChangingHere: Bool {
-        locked { records.contains { $0.thread == pthread_self() && ph_is_busy($0.record) } }
+        locked { records.contains { $0.thread == ph_thread() && ph_is_busy($0.record) } }
     }
 
     /// Takes up a heap that is open for writing.
@@ -81,8 +81,8 @@ final class WriteGate: @unchecked Sendable {
     /// Takes up a record of the calling thread.
     func add(_ record: ThreadRecord) {
         locked {
-            records.append((record, pthread_self()))
-            if let holder, holder != pthread_self() { ph_set_stop(record, 1) }
+            records.append((record, ph_thread()))
+            if let holder, holder != ph_thread() { ph_set_stop(record, 1) }
         }
     }
 
@@ -106,7 +106,7 @@ final class WriteGate: @unchecked Sendable {
     func close() {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        let me = pthread_self()
+        let me = ph_thread()
         if holder == me {
             depth += 1
             return
@@ -131,7 +131,7 @@ final class WriteGate: @unchecked Sendable {
     /// Waits until nobody excludes the calling thread, which is in no change.
     func awaitOpen() {
         pthread_mutex_lock(mutex)
-        while let holder, holder != pthread_self() { pthread_cond_wait(condition, mutex) }
+        while let holder, holder != ph_thread() { pthread_cond_wait(condition, mutex) }
         pthread_mutex_unlock(mutex)
     }
 
@@ -143,7 +143,7 @@ final class WriteGate: @unchecked Sendable {
 
     /// Waits until no other thread's record is as `isBusy` says, with the mutex let go of now and then: a change may need it.
     private func awaitQuiet(_ isBusy: (ThreadRecord) -> Bool) {
-        let me = pthread_self()
+        let me = ph_thread()
         guard records.contains(where: { $0.thread != me }) else { return }
         ph_barrier_all()
         var tries = 0
@@ -165,10 +165,12 @@ final class WriteGate: @unchecked Sendable {
     }
 
     /// Whether nothing that a heap declared waits for a commit; for a thread that excludes the others.
-    var hasDeclared: Bool { hasPendingPages || openSpaces.contains { $0.tables.hasDeclared } }
+    var hasDeclared: Bool { hasPendingPages.load(ordering: .relaxed) || openSpaces.contains { $0.tables.hasDeclared } }
 
     /// Tells the tasks which pages the heaps declared: from now on the store keeps them until a commit holds them.
-    func tellDeclared() { for space in openSpaces where space.tellDeclared() { hasPendingPages = true } }
+    func tellDeclared() { for space in openSpaces where space.tellDeclared() { notePending() } }
+
+    func notePending() { hasPendingPages.store(true, ordering: .relaxed) }
 
     private func begin(_ what: String) throws(StoreError) {
         guard !isChangingHere else {
@@ -204,7 +206,7 @@ extension WriteGate: MemoryUser {
     func beginCapture() throws(StoreError) { try begin("a commit") }
 
     func endCapture(isCommitted: Bool) {
-        if isCommitted { hasPendingPages = false }
+        if isCommitted { hasPendingPages.store(false, ordering: .relaxed) }
         open()
     }
 
@@ -212,7 +214,7 @@ extension WriteGate: MemoryUser {
 
     func endRestoration(isComplete: Bool) {
         for space in openSpaces { space.forget(isComplete: isComplete) }
-        if isComplete { hasPendingPages = false }
+        if isComplete { hasPendingPages.store(false, ordering: .relaxed) }
         open()
     }
 }
@@ -240,7 +242,7 @@ extension HeapSpace {
     /// The calling thread's record, made where it is not there; nil in a heap that can't be changed.
     func recordToChange() -> ThreadRecord? {
         if let record = ThreadRecords.find(number) { return record }
-        guard !isReadOnly, !isClosed else { return nil }
+        guard !isReadOnly, !isClosed, !ForkedChild.isCurrent else { return nil }
         let record = ThreadRecords.make(for: self)
         if !bounds.pointee.isSettled, gate.recordCount(of: number) > 1 {
             bounds.pointee.isShared = true
@@ -257,6 +259,8 @@ extension HeapSpace {
     @inline(never)
     private func enterSlowly(_ record: ThreadRecord) -> Bool {
         while true {
+            // The threads that a forked child's gate waits for are its parent's: memory is all that it may use.
+            if ForkedChild.isCurrent { return true }
             ph_leave(record)
             // Within a change of another heap of the store, which whoever excludes waits for: this is part of it.
             let isWithin = gate.isChangingHere

@@ -182,6 +182,17 @@ TEST(transactions_with_a_beginning_and_an_end) {
     CHECK(version > 0 && *n == 2);
     EXPECT(VARVE_WRONG_STATE, varve_heap_end(heap, NULL, 0, NULL));
 
+    /* It is over, whatever is returned. */
+    OK(varve_heap_begin(heap, 0));
+    *n = 9;
+    EXPECT(VARVE_INVALID, varve_heap_end(heap, "\xff", 0, NULL));
+    CHECK(*n == 2);
+    OK(varve_heap_begin(heap, 0));
+    *n = 9;
+    EXPECT(VARVE_INVALID, varve_heap_end(heap, NULL, 1u << 30, NULL));
+    CHECK(*n == 2);
+    EXPECT(VARVE_WRONG_STATE, varve_heap_end(heap, NULL, 0, NULL));
+
     OK(varve_heap_begin(heap, VARVE_COMMIT_DECLARED));
     OK(varve_heap_declare(heap, n, sizeof *n));
     *n = 3;

@@ -12,7 +12,7 @@ import VMTypes
 
     @Test func randomRunsMatchTheModel() {
         let wanted = ProcessInfo.processInfo.environment["VARVE_TEST_SEED"].flatMap(UInt64.init)
-        let steps = wanted == nil ? Budget.of(quick: 9_000, default: 30_000, full: 200_000) : Self.length
+        let steps = wanted == nil ? Budget.of(quick: 9_000, default: 30_000, full: 120_000) : Self.length
         let count = steps / Self.length
         let first = wanted ?? UInt64.random(in: 0...UInt64.max / 2)
         print("model: \(count) runs of \(Self.length) steps from seed \(first)")

@@ -161,6 +161,25 @@ import Varve
         try store.close()
     }
 
+    /// So does one that nobody refers to any more.
+    @Test func aForgottenHeapsChangesStayDeclared() throws {
+        let store = try makeStore()
+        let a = try open("a", in: store)
+        do {
+            let b = try open("b", in: store)
+            let n = try b.root("n", default: 1)
+            try b.commit()
+            n.value = 7
+        }
+        #expect(heapError { try a.transaction(declaredOnly: true) {} }?.code == .uncommittedChanges)
+        try a.commit(declaredOnly: true)
+        let b = try open("b", in: store)
+        #expect(try b.reading(at: .head) { try $0.root("n", default: 0).value } == 7)
+        try a.close()
+        try b.close()
+        try store.close()
+    }
+
     /// A heap that is closed, and whose store stays open, leaves what was declared to the store's next commit.
     @Test func aClosedHeapsChangesStayDeclared() throws {
         let store = try makeStore()

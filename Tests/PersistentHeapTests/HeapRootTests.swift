@@ -129,6 +129,8 @@ struct HeapFixture {
         _ = try heap.root("n", version: 2, default: 1)
         #expect(heapError { _ = try heap.root("n", version: 1, default: 1) }?.code == .versionMismatch)
         #expect(heapError { _ = try heap.root("n", version: 3, default: 1) }?.code == .versionMismatch)
+        #expect(heapError { _ = try heap.root("m", version: -1, default: 1) }?.code == .invalid)
+        #expect(heapError { _ = try heap.root("n", version: 1 << 33, default: 1) { _ in 1 } }?.code == .invalid)
         #expect(heapError { try heap.removeRoot("m") }?.code == .noRoot)
         let blocks = try heap.statistics().allocatedBlocks
         _ = try heap.root("m", default: 1)

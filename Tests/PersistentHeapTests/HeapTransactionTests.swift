@@ -136,6 +136,22 @@ import Varve
         try heap.close()
     }
 
+    /// What can be neither committed nor undone there is not ended: it is open still.
+    @Test func noTransactionEndsWithinAChange() throws {
+        let heap = try fixture.open()
+        let n = try heap.root("n", default: 1)
+        try heap.commit()
+        try heap.beginTransaction()
+        n.value = 2
+        heap.changing {
+            #expect(heapError { try heap.commitTransaction() }?.code == .wrongState)
+            #expect(heapError { try heap.abandonTransaction() }?.code == .wrongState)
+        }
+        try heap.abandonTransaction()
+        #expect(n.value == 1)
+        try heap.close()
+    }
+
     @Test func aTransactionBeginsOnACommittedState() throws {
         let heap = try fixture.open()
         let n = try heap.root("n", default: 1)

@@ -719,7 +719,8 @@ class _Transaction:
     """What Heap.transaction gives a `with`: it begins with that, and commits at the end, or undoes where that is an exception."""
 
     def __init__(self, heap, message, deferred, declared):
-        self._heap, self._message, self._flags = heap, message, int(deferred) | int(declared) << 1
+        # Before it begins: what is no message must not end it.
+        self._heap, self._message, self._flags = heap, _bytes(message), int(deferred) | int(declared) << 1
 
     def __enter__(self):
         _heap_begin(self._heap._handle, self._flags)
@@ -727,7 +728,7 @@ class _Transaction:
 
     def __exit__(self, kind, *_):
         if kind is None:
-            _heap_end(self._heap._handle, _bytes(self._message), self._flags, _u64())
+            _heap_end(self._heap._handle, self._message, self._flags, _u64())
         else:
             _heap_cancel(self._heap._handle)
 

@@ -31,6 +31,9 @@ extern bool ph_fences;
 static inline struct ph_record *ph_first(void) { return ph_records; }
 static inline void ph_set_first(struct ph_record *record) { ph_records = record; }
 
+/* A number of the calling thread that no other has or had, unlike a pthread_t. Never 0. */
+uint64_t ph_thread(void);
+
 static inline uint64_t ph_heap(const struct ph_record *record) {
     return __atomic_load_n(&record->heap, __ATOMIC_RELAXED);
 }

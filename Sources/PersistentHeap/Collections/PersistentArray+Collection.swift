@@ -36,7 +36,8 @@ extension PersistentArray: MutableCollection where Element: PersistentLeaf {}
 
 extension PersistentArray where Element: Persistable {
     /// Calls `body` with the elements of a range, to change them in place at the speed of memory. The range is declared as
-    /// written, all of it. The elements are valid until `body` returns; it must not change the array otherwise.
+    /// written, all of it. The elements are valid until `body` returns; it must not change the array otherwise. It is a change, as
+    /// `PersistentHeap.changing` is: keep it short, and wait for nothing in it, other threads that change the heap least of all.
     @inlinable
     public func withMutableElements<Result, Failure: Error>(
         in range: Range<Int>, _ body: (inout MutableSpan<Element>) throws(Failure) -> Result

@@ -121,7 +121,7 @@ struct StoredReader {
                 case .fields, .plain: 0
                 default: 8
                 }
-            for byte in field.offset..<min(room, field.offset + size) { bytes[byte] = 0 }
+            if field.offset < room { for byte in field.offset..<min(room, field.offset + size) { bytes[byte] = 0 } }
             owned.append(contents(field.shape, at: offset + field.offset, room: max(0, room - field.offset)))
         }
         return .structure(bytes, owned)

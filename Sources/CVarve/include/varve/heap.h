@@ -154,7 +154,8 @@ void *varve_heap_at(varve_heap_t heap, uint64_t offset);
  * not ask the kernel what changed.
  *
  * Allocating, freeing and making roots declare for themselves; each store of the program must be declared after the last
- * commit and before the next, or such a commit misses it.
+ * commit and before the next, or such a commit misses it. Where another thread commits so, declare and store within a
+ * transaction (varve_heap_begin): a commit in between takes the declaration, and not what is stored afterwards.
  */
 int varve_heap_declare(varve_heap_t heap, const void *start, uint64_t size);
 
