@@ -82,7 +82,7 @@ static inline uint64_t ph_fetch_clear(uint64_t *word, uint64_t bits) {
 }
 static inline void ph_release_fence(void) { __atomic_thread_fence(__ATOMIC_RELEASE); }
 
-/* Registers with membarrier where the host has it; else sets `ph_fences`. Once, before the first record. */
+/* Sets `ph_fences` where the host has no membarrier. Once, before the first record. */
 void ph_prepare(void);
 /* Afterwards every thread has seen what this one stored before, and this one sees what they did. */
 void ph_barrier_all(void);
