@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -62,6 +63,24 @@ static ssize_t print(void *cookie, const char *bytes, size_t count) {
     return write(acknowledgements, bytes, count);
 }
 
+// The process that came first. A program that replaces itself by another is still the one; what it starts is not, and spoils the
+// trace where it changes files. It is noted beside the trace and not in the environment: a Swift runtime that is linked in finds
+// the program's arguments by where the environment lies, which setenv moves.
+static pid_t first_process(const char *path) {
+    char name[PATH_MAX];
+    if ((size_t)snprintf(name, sizeof name, "%s.process", path) >= sizeof name) die("VARVE_CRASHLAB_TRACE is too long");
+    pid_t first = (pid_t)syscall(SYS_getpid);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        if (syscall(SYS_write, fd, &first, sizeof first) != sizeof first) die("the trace's process can't be noted");
+    } else {
+        fd = (int)syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
+        if (fd < 0 || syscall(SYS_read, fd, &first, sizeof first) != sizeof first) die("the trace's process is not known");
+    }
+    syscall(SYS_close, fd);
+    return first;
+}
+
 __attribute__((constructor)) static void begin(void) {
     const char *folder = getenv("VARVE_CRASHLAB_ROOT"), *path = getenv("VARVE_CRASHLAB_TRACE"), *acks = getenv("VARVE_CRASHLAB_ACKS");
     if (!folder || !path) return;
@@ -74,12 +93,7 @@ __attribute__((constructor)) static void begin(void) {
     trace = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 900);
     if (trace < 0) die("the trace can't be moved to a high descriptor");
     syscall(SYS_close, fd);
-    // A program that replaces itself by another is still the one; what it starts is not, and spoils the trace where it changes files.
-    const char *first = getenv("VARVE_CRASHLAB_PROCESS");
-    process = first ? (pid_t)atoi(first) : (pid_t)syscall(SYS_getpid);
-    char number[32];
-    snprintf(number, sizeof number, "%d", (int)process);
-    setenv("VARVE_CRASHLAB_PROCESS", number, 1);
+    process = first_process(path);
     if (acks) acknowledgements = atoi(acks);
     if (acknowledgements == STDOUT_FILENO) {
         cookie_io_functions_t functions = {.write = print};

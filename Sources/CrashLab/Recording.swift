@@ -19,8 +19,10 @@ struct Recording {
     init(
         _ command: [String], in folder: String, on disk: SimulatedDisk, recorder: String, lying: [String], trace path: String
     ) throws(LabError) {
-        unlink(path)
-        defer { unlink(path) }
+        // What the recorder notes beside the trace, too.
+        func remove() { for name in [path, path + ".process"] { unlink(name) } }
+        remove()
+        defer { remove() }
         let child = try Spawn.start(
             command,
             environment: [

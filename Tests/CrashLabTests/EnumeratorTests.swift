@@ -69,6 +69,20 @@ struct EnumeratorTests {
         #expect(told.disk.durableNames.entries["store"] != nil)
     }
 
+    /// A runtime that is linked into a program finds its arguments by where the environment lies: the recorder leaves it there. A
+    /// program that replaces itself by another is followed all the same.
+    @Test func theRecorderChangesNoEnvironment() throws {
+        let folder = scratch.path + "/environment"
+        try LabFile.makeFolder(folder)
+        let run = try Recording(
+            ["/bin/sh", "-c", "echo first; exec env"], in: folder, on: SimulatedDisk(), recorder: LabPrograms.recorder, lying: [],
+            trace: folder + ".trace")
+        #expect(run.acknowledged.first == "first")
+        let names = run.acknowledged.filter { $0.hasPrefix("VARVE_CRASHLAB_") }.map { $0.prefix { $0 != "=" } }
+        #expect(names.sorted() == ["VARVE_CRASHLAB_ACKS", "VARVE_CRASHLAB_ROOT", "VARVE_CRASHLAB_TRACE"])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path) == ["environment"])
+    }
+
     /// What a run keeps shows the same again.
     @Test func aFailureIsReproducedFromItsFolder() throws {
         var lab = LabPrograms.lab(LabPrograms.adapter("lmdb-nosync"), in: scratch)
