@@ -16,8 +16,8 @@ public import VMTypes
 ///
 /// **Threads.** Allocating, freeing, roots and the collections' own changes may go on in several threads at once; what two threads
 /// change in one value or one collection is theirs to guard. A commit or a transaction of one thread waits for the changes that
-/// are under way, a store to a single value among them, and holds up others. A thread that makes several steps which belong together, while another thread commits,
-/// makes them in `changing`, or in a transaction. Readers that want a state that stands still look at a version (`reading`).
+/// are under way, a store to a single value among them, and holds up others. A thread that makes several steps which belong
+/// together, while another thread commits, makes them in `changing`, or in a transaction. Readers that want a state that stands still look at a version (`reading`).
 ///
 /// **What a commit takes.** All of the store: every heap and every object that this process changed. Heaps of one store, opened
 /// with `open(in:)`, commit, abandon and hold transactions together. A second process can't write; it opens versions.

@@ -51,25 +51,7 @@ enum LabWork {
             let scratch = Scratch()
             var durable = store.lastVersion
             for step in LabRun(seed: seed).script {
-                var planner = Planner(step)
-                if let plan = planner.plan(step.kind, &model) {
-                    model.apply(plan, as: try scratch.commit(plan, to: store))
-                    if plan.durability == .synced { durable = model.last }
-                } else {
-                    switch step.kind {
-                    case .settle:
-                        try store.settle()
-                        if planner.number(0...1) > 0 { try store.mergeWhereWorthwhile() }
-                        try store.checkpointWhereWorthwhile()
-                        durable = model.last
-                    case .reclaim: try store.reclaim()
-                    case .flush:
-                        try store.flush()
-                        durable = model.last
-                    case .optimize: if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }
-                    default: break
-                    }
-                }
+                if try store.perform(step, &model, scratch) { durable = model.last }
                 LabRun.say("\(model.last) \(durable)")
             }
             try store.close()

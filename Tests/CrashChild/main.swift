@@ -41,21 +41,7 @@ do {
     var model = Model(of: store)
     let scratch = Scratch()
     for step in CrashSteps.make(count: steps, seed: seed, mix) {
-        var planner = Planner(step)
-        if let plan = planner.plan(step.kind, &model) {
-            model.apply(plan, as: try scratch.commit(plan, to: store))
-        } else {
-            switch step.kind {
-            case .settle:
-                try store.settle()
-                if planner.number(0...1) > 0 { try store.mergeWhereWorthwhile() }
-                try store.checkpointWhereWorthwhile()
-            case .reclaim: try store.reclaim()
-            case .flush: try store.flush()
-            case .optimize: if let id = planner.pick(model.state.keys.sorted()) { _ = try store.optimize(id) }
-            default: break
-            }
-        }
+        _ = try store.perform(step, &model, scratch)
         acknowledge(model.last)
     }
     try store.close()

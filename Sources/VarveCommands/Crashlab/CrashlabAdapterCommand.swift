@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CrashLab
 internal import Glibc
 internal import Varve
 
@@ -30,7 +31,7 @@ struct CrashlabAdapterCommand: Subcommand {
         case ("steps", 1):
             // For people: what a seed stands for.
             guard let seed = UInt64(rest[0]) else { break }
-            var random = LabRandom(seed: seed)
+            var random = SplitMix(state: seed)
             var model = CrashlabModel()
             for number in 1...CrashlabModel.stepCount {
                 let step = model.next(&random)

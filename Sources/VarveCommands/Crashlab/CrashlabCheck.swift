@@ -1,3 +1,4 @@
+internal import CrashLab
 internal import Glibc
 internal import Varve
 
@@ -66,7 +67,7 @@ struct CrashlabCheck {
 
     /// The model at a version of the work's.
     private func expected(_ found: Version, _ promised: [Version]) throws -> (CrashlabModel, CrashlabModel.Step?) {
-        var random = LabRandom(seed: seed)
+        var random = SplitMix(state: seed)
         var model = CrashlabModel()
         var version = promised[0]
         for step in promised.dropFirst() {

@@ -1,3 +1,4 @@
+internal import CrashLab
 internal import Glibc
 internal import Varve
 
@@ -6,7 +7,7 @@ internal import Varve
 final class CrashlabWork {
     private let folder: String
     private let console: Console
-    private var random: LabRandom
+    private var random: SplitMix
     private var model = CrashlabModel()
     private var open: CrashlabStore
     private var last: Version
@@ -15,7 +16,7 @@ final class CrashlabWork {
     init(folder: String, seed: UInt64, console: Console) throws {
         self.folder = folder
         self.console = console
-        random = LabRandom(seed: seed)
+        random = SplitMix(state: seed)
         try CrashlabStore.create(in: folder)
         open = try CrashlabStore(in: folder)
         last = try open.store.version(of: .head)
@@ -134,20 +135,5 @@ final class CrashlabWork {
         case .store, .change, .reclaim, .optimize: break
         default: try synced()
         }
-    }
-}
-
-/// SplitMix64: the same choices for the same seed, in every version of the program.
-struct LabRandom: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

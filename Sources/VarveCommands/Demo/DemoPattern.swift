@@ -1,3 +1,4 @@
+internal import CrashLab
 internal import Varve
 
 /// What each of the demo's commits writes: a pure function of a seed and the commit's number.
@@ -12,7 +13,7 @@ struct DemoPattern {
 
     /// The pages that commit number `commit` fills.
     func pages(of commit: Int) -> Set<Int> {
-        var generator = Mixer(state: seed ^ Mixer.mix(UInt64(commit)))
+        var generator = SplitMix(state: seed ^ SplitMix.mix(UInt64(commit)))
         let most = max(1, min(256, pageCount / 4))
         let count = 1 + Int(generator.next() % UInt64(most))
         return Set((0..<count).map { _ in Int(generator.next() % UInt64(pageCount)) })
@@ -23,7 +24,7 @@ struct DemoPattern {
 
     /// Fills a page with what commit number `commit` writes there, through plain stores.
     func fill(_ page: Int, commit: Int, at destination: UnsafeMutableRawPointer) {
-        var generator = Mixer(state: seed ^ Mixer.mix(UInt64(commit) << 32 | UInt64(page)))
+        var generator = SplitMix(state: seed ^ SplitMix.mix(UInt64(commit) << 32 | UInt64(page)))
         var offset = 0
         while offset < length(of: page) {
             var word = generator.next()
@@ -53,31 +54,16 @@ struct DemoPattern {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Mixer {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        return Self.mix(state)
-    }
-
-    static func mix(_ value: UInt64) -> UInt64 {
-        var z = value
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
+enum Digest {
     /// A digest of bytes, to compare states that are not there at the same time.
-    static func digest(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         var result = UInt64(bytes.count)
         var offset = 0
         while offset + 8 <= bytes.count {
-            result = (mix(result ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 3) &+ 1
+            result = (SplitMix.mix(result ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 3) &+ 1
             offset += 8
         }
-        for byte in bytes[offset...] { result = mix(result ^ UInt64(byte)) &+ 1 }
+        for byte in bytes[offset...] { result = SplitMix.mix(result ^ UInt64(byte)) &+ 1 }
         return result
     }
 }

@@ -1,3 +1,4 @@
+internal import CrashLab
 internal import Glibc
 internal import Varve
 
@@ -9,7 +10,7 @@ extension DemoRun {
             throw StoreError(
                 .unsupported, "this program can't start itself to be killed", advice: "Run it as `varve demo`, or with --kills 0")
         }
-        var generator = Mixer(state: seed &+ UInt64(round))
+        var generator = SplitMix(state: seed &+ UInt64(round))
         let roundSeed = generator.next()
         let wanted = 3 + Int(generator.next() % 30)
         let acknowledged = try kill(executable, roundSeed, after: wanted, &generator)
@@ -50,7 +51,7 @@ extension DemoRun {
     }
 
     /// Starts a process that commits and kills it within a commit, so far as the host's scheduling lets it.
-    private func kill(_ executable: String, _ seed: UInt64, after wanted: Int, _ generator: inout Mixer) throws -> KilledWriter {
+    private func kill(_ executable: String, _ seed: UInt64, after wanted: Int, _ generator: inout SplitMix) throws -> KilledWriter {
         let child = try ChildProcess(executable, ["demo-child", "--", storePath, Self.object, "\(seed)"])
         var told = KilledWriter()
         var begun = ContinuousClock.now

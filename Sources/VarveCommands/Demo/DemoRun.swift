@@ -83,7 +83,7 @@ final class DemoRun {
         let base = task.pointer(address)
         var edited: UInt64 = 0
         try edit(store, "edit", snapshot: "edited") { pattern.invertLines(first: 0, stride: 7, at: base) }
-        edited = Mixer.digest(UnsafeRawBufferPointer(start: base, count: pattern.size))
+        edited = Digest.of(UnsafeRawBufferPointer(start: base, count: pattern.size))
         try edit(store, "edit-more", snapshot: nil) { pattern.invertLines(first: 3, stride: 5, at: base) }
         return edited
     }
@@ -123,7 +123,7 @@ final class DemoRun {
             let (version, seconds) = try Times.measure {
                 try store.rollback(to: .snapshot("edited"), object: Self.object)
             }
-            let inPlace = Mixer.digest(UnsafeRawBufferPointer(start: task.base, count: pattern.size)) == edited
+            let inPlace = Digest.of(UnsafeRawBufferPointer(start: task.base, count: pattern.size)) == edited
             let left = try store.diff(.snapshot("edited"), .head, object: Self.object)
             return .init(
                 holds: inPlace && left.isEmpty,
