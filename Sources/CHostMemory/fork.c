@@ -28,6 +28,7 @@ static void in_child(void) {
     }
     // A child of this one gets what this one has.
     step_count = 0;
+    hm_companions_forget();
     tell_child();
 }
 

@@ -1,4 +1,5 @@
 internal import CHostMemory
+internal import Synchronization
 internal import VMTypes
 
 /// Asks the kernel which pages of an address range are in what state (PAGEMAP_SCAN), through one reused buffer.
@@ -7,6 +8,8 @@ internal import VMTypes
 struct PagemapScanner: ~Copyable {
     private let regions: UnsafeMutablePointer<hm_region>
     private let capacity: Int
+    /// Regions that the last scan found which armed them.
+    private let lastArmed = Atomic<Int>(0)
 
     init(capacity: Int = 4096) {
         regions = .allocate(capacity: capacity)
@@ -14,6 +17,9 @@ struct PagemapScanner: ~Copyable {
     }
 
     deinit { regions.deallocate() }
+
+    /// From so many regions on, interrupting another processor for each costs more than telling our threads to leave it.
+    private static let manyRegions = 8
 
     /// Which pages to find; `written` is the kernel's fast path.
     struct Query {
@@ -61,8 +67,16 @@ struct PagemapScanner: ~Copyable {
         scan.category_mask = query.all
         scan.category_anyof_mask = query.any
         scan.return_mask = query.returned
+        let arms = query.flags & HM_SCAN_PROTECT != 0
+        let stopsCompanions = arms && lastArmed.load(ordering: .relaxed) >= Self.manyRegions
+        var armed = 0
+        defer { if arms { lastArmed.store(armed, ordering: .relaxed) } }
         while scan.start < scan.end {
-            let count = try SystemCall.check("PAGEMAP_SCAN") { Int(hm_pagemap_scan(hm_pagemap(), &scan)) }
+            let count = try SystemCall.check("PAGEMAP_SCAN") {
+                if !stopsCompanions { return Int(hm_pagemap_scan(hm_pagemap(), &scan)) }
+                return CompanionThread.whileAsleep { Int(hm_pagemap_scan(hm_pagemap(), &scan)) }
+            }
+            armed += count
             for index in 0..<count { body(regions[index].start..<regions[index].end) }
             guard scan.walk_end > scan.start else { return }
             scan.start = scan.walk_end

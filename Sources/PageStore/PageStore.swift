@@ -41,6 +41,7 @@ public final class PageStore: @unchecked Sendable {
     let spareRequests = Mutex<[CommitRequest]>([])
     /// Called on the settling thread once layers and map changes are in the page store.
     let onSettled: Mutex<(@Sendable () -> Void)?> = Mutex(nil)
+    let aroundWork: Mutex<BackgroundWork?> = Mutex(nil)
 
     init(
         folder: String, isWriter: Bool, journal: Journal, lmdb: LMDB, pages: File, leases: LeaseFile, meta: StoreMeta,
@@ -63,6 +64,8 @@ public final class PageStore: @unchecked Sendable {
 
     /// Calls `body` after each settling; the catalog is kept up from there.
     public func afterSettling(_ body: (@Sendable () -> Void)?) { onSettled.withLock { $0 = body } }
+    /// From now on the settling thread says when it works, and when it is done.
+    public func aroundSettling(_ work: BackgroundWork?) { aroundWork.withLock { $0 = work } }
 
     /// The last version that is on the disk: what other threads and processes may know of.
     public var flushedVersion: Version { state.withLock { $0.flushed } }

@@ -2,6 +2,18 @@ internal import Glibc
 internal import Synchronization
 internal import VMTypes
 
+/// Called by a thread of the store's own when it begins to work in the background, and when it is done.
+public struct BackgroundWork: Sendable {
+    /// Answers what `end` is given.
+    let begin: @Sendable () -> Int
+    let end: @Sendable (Int) -> Void
+
+    public init(begin: @escaping @Sendable () -> Int, end: @escaping @Sendable (Int) -> Void) {
+        self.begin = begin
+        self.end = end
+    }
+}
+
 extension PageStore {
     /// Starts the thread that settles in the background.
     func startSettler() {
@@ -40,38 +52,53 @@ extension PageStore {
     /// the ring, and may leave as much at its end.
     func settleAhead() throws(StoreError) -> Bool { try settleOnce(butFor: ringBytes / 8) }
 
+    /// So many pauses without work, and memory goes back: a program that commits now and then finds it again, since memory that
+    /// is new to the process costs more than the copy into it.
+    private static let pausesUntilIdle = 20
+
     fileprivate func settleInBackground() {
+        var pauses = 0
         while true {
             let work: (closing: Bool, settles: Bool, flushes: Bool)? = state.waitForWork(seconds: Self.pause) { state in
                 state.closing || state.wantsSettling ? (state.closing, state.wantsSettling, false) : nil
             }
             if work?.closing == true { break }
-            if work == nil {
-                if state.withLock({ $0.unflushed > 0 && $0.failure == nil }) { try? flush(besideLeader: true) }
-                // Nobody commits much: memory goes back, once the lock is left.
-                let idle = state.withLock { state in
-                    defer { state.spareBuffers = [] }
-                    let kept = state.young.compactMap(\.bytes)
-                    for index in state.young.indices { state.young[index].bytes = nil }
-                    return (state.spareBuffers, kept)
-                }
-                withExtendedLifetime(idle) {}
-            }
+            pauses = work == nil ? pauses + 1 : 0
+            if work == nil, state.withLock({ $0.unflushed > 0 && $0.failure == nil }) { try? flush(besideLeader: true) }
+            if pauses == Self.pausesUntilIdle { giveMemoryBack() }
             guard work?.settles == true else { continue }
             state.withLock { $0.wantsSettling = false }
-            do throws(StoreError) {
-                // Not until nothing is left: chasing a committer would settle a few commits a transaction.
-                while try settleAhead() && hasMuchToSettle { tidy() }
-            } catch {
-                state.withLock { $0.settleFailure = error }
-                state.wake()
-                // A commit that waits for room is told; the next try comes with the next wish.
-                continue
-            }
-            tidy()
+            let around = aroundWork.withLock { $0 }
+            let token = around?.begin()
+            settleAndTidy()
+            if let token { around?.end(token) }
         }
         state.withLock { $0.settlerEnded = true }
         state.wake()
+    }
+
+    private func giveMemoryBack() {
+        // Freed once the lock is left.
+        let idle = state.withLock { state in
+            defer { state.spareBuffers = [] }
+            let kept = state.young.compactMap(\.bytes)
+            for index in state.young.indices { state.young[index].bytes = nil }
+            return (state.spareBuffers, kept)
+        }
+        withExtendedLifetime(idle) {}
+    }
+
+    private func settleAndTidy() {
+        do throws(StoreError) {
+            // Not until nothing is left: chasing a committer would settle a few commits a transaction.
+            while try settleAhead() && hasMuchToSettle { tidy() }
+        } catch {
+            state.withLock { $0.settleFailure = error }
+            state.wake()
+            // A commit that waits for room is told; the next try comes with the next wish.
+            return
+        }
+        tidy()
     }
 
     /// Merges and checkpoints where it is time to: also beside a committer that never rests, which would fill the disk else.

@@ -102,6 +102,7 @@ extension Store {
             let store = Store(path: path, pages: pages, catalog: catalog, client: nil, options: options)
             let feeder = store.feeder
             pages.afterSettling { feeder.settled() }
+            pages.aroundSettling(BackgroundWork(begin: CompanionThread.begin, end: CompanionThread.end))
             let server = try ControlServer(store: store)
             store.server.withLock { $0 = server }
             try ForkHooks.add(store)

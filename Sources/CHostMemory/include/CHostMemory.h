@@ -56,6 +56,17 @@ long hm_pagemap_scan(int fd, struct hm_scan *scan);
 /// A memory file without bytes: a mapping of it raises SIGBUS wherever it is touched.
 int hm_empty_memory(void);
 
+/// Names the calling thread as one that works in the background: its slot, or negative where that can't be done. It is
+/// sent a signal when a scan arms page tables, and sleeps until that is over.
+int hm_companion_begin(void);
+void hm_companion_end(int slot);
+/// Tells the companions to sleep; whether any was told, and `hm_companions_go` is to be called. Until then the caller takes
+/// no lock and no memory, which a companion may hold.
+int hm_companions_stop(void);
+void hm_companions_go(void);
+/// A forked child has none of the threads.
+void hm_companions_forget(void);
+
 // ---- memory files --------------------------------------------------------------------------------------
 
 /// A sparse file in memory of a fixed length, which its user alone may open; a descriptor or a negated errno.
