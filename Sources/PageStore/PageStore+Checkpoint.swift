@@ -167,7 +167,7 @@ extension PageStore {
     }
 
     /// Puts a chunk's row and answers its head's checksum; a chunk of zeros has none.
-    private func putChunk(_ slots: UnsafeMutablePointer<PageTable.Slot>?, _ object: ObjectID, _ index: Int, _ t: LMDB.Transaction)
+    private func putChunk(_ slots: UnsafePointer<PageTable.Slot>?, _ object: ObjectID, _ index: Int, _ t: LMDB.Transaction)
         throws(StoreError) -> UInt64?
     {
         let key = CheckpointRow.key(object, chunk: UInt32(index))

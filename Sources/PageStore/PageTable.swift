@@ -111,12 +111,11 @@ final class PageTable: @unchecked Sendable {
             var rebuilt = source.rebuild()
             unread[index] = chunk
             for (index, chunk) in unread {
-                let target = slots.chunk(index) ?? slots.make(index)
+                let target = slots.writableChunk(index) ?? slots.make(index)
                 if rebuilt == nil {
                     target.update(repeating: .lost, count: slots.chunkPages)
-                } else if let known = rebuilt!.take(index) {
+                } else if let known = rebuilt!.chunk(index) {
                     target.update(from: known, count: slots.chunkPages)
-                    known.deallocate()
                 } else {
                     target.update(repeating: .zeros, count: slots.chunkPages)
                 }
@@ -161,7 +160,7 @@ final class PageTable: @unchecked Sendable {
             slots.clear(from: floor)
         }
 
-        /// The same slots in memory of their own; nothing may be unread.
+        /// The same slots, in an array of its own; nothing may be unread.
         func copy() -> Storage {
             precondition(unread.isEmpty, "a table is copied after it was read")
             var copy = Storage()
