@@ -1,14 +1,15 @@
 internal import Glibc
 
-/// An image that does not hold what it must, kept in a folder of its own:
+/// A store that does not hold what it must, kept in a folder of its own:
 ///
-///     image/          the files, as the power cut left them
+///     image/          the files, as they were found
 ///     acknowledged    what had been acknowledged, a line each
 ///     adapter         the command that checks, an argument a line
 ///     case            the seed, and for people: moment, image, finding
 public struct Failure: Sendable, CustomStringConvertible {
     public var seed: UInt64
-    /// How many of the trace's events had happened; of a recovery's trace, those after `cut N, `.
+    /// What came before: where the power went, how many of the trace's events had happened (of a recovery's trace, those after
+    /// `cut N, `).
     public var moment: String
     public var image: String
     public var finding: String
@@ -17,11 +18,12 @@ public struct Failure: Sendable, CustomStringConvertible {
 
     public var description: String { "seed \(seed), \(moment), \(image): \(finding); kept in \(folder)" }
 
-    func keep(_ contents: CrashImage, acknowledged: [String], check: [String]) throws(LabError) {
+    /// Keeps it; `write` makes the image's files in the folder that it is given.
+    func keep(acknowledged: [String], check: [String], _ write: (String) throws(LabError) -> Void) throws(LabError) {
         LabFile.remove(folder)
         try LabFile.makeFolder(folder)
         try LabFile.makeFolder(folder + "/image")
-        try contents.write(to: folder + "/image")
+        try write(folder + "/image")
         try LabFile.write(Array(acknowledged.map { $0 + "\n" }.joined().utf8), to: folder + "/acknowledged")
         try LabFile.write(Array(check.map { $0 + "\n" }.joined().utf8), to: folder + "/adapter")
         try LabFile.write(Array("\(seed)\n\(moment)\n\(image)\n\(finding)\n".utf8), to: folder + "/case")

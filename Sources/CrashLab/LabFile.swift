@@ -51,6 +51,12 @@ enum LabFile {
         return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// Whether it is a file with bytes, and no socket or the like.
+    static func isFile(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
     /// Removes what a folder holds, and the folder.
     static func remove(_ path: String) {
         if isFolder(path) {
@@ -66,7 +72,7 @@ enum LabFile {
         try makeFolder(to)
         for name in try names(in: from) {
             let source = from + "/" + name, target = to + "/" + name
-            if isFolder(source) { try copy(source, to: target) } else { try write(read(source), to: target) }
+            if isFolder(source) { try copy(source, to: target) } else if isFile(source) { try write(read(source), to: target) }
         }
     }
 
