@@ -36,9 +36,10 @@ final class ChildRuns {
         self.output = output
     }
 
-    /// Runs one verb on a folder to its end, or to its SIGKILL after some microseconds.
+    /// Runs one verb on a folder to its end, or to its SIGKILL after some microseconds; `meanwhile` is called when it was begun.
     func run(
-        _ verb: String, _ folder: String, seed: UInt64, killAfter microseconds: Int = 0, variables: [String: String] = [:]
+        _ verb: String, _ folder: String, seed: UInt64, killAfter microseconds: Int = 0, variables: [String: String] = [:],
+        meanwhile: () throws(LabError) -> Void = { () throws(LabError) in }
     ) throws(LabError) -> Outcome {
         if !isReady {
             guard try server.ask("") == "ready" else { throw LabError("the program that starts runs is not ready") }
@@ -49,7 +50,7 @@ final class ChildRuns {
         unlink(errors)
         var request = "\(verb) \(folder) \(seed) \(output) \(microseconds)"
         for (name, value) in variables.sorted(by: { $0.key < $1.key }) { request += " \(name)=\(value)" }
-        guard let line = try server.ask(request + "\n") else { throw LabError("the program that starts runs \(server.lastEnd)") }
+        guard let line = try server.ask(request + "\n", meanwhile: meanwhile) else { throw LabError("the program that starts runs \(server.lastEnd)") }
         let words = line.split(separator: " ")
         let end: End
         switch (words.first, words.last.flatMap { Int32($0) }) {

@@ -16,6 +16,8 @@ public struct LayerSettings: Sendable {
     public var states = Int.max
     public var workers = 2
     public var mostFailures = 10
+    /// A folder on a file system of the layer's own, for those that need one.
+    public var disk: String?
 
     public init(adapter: Adapter, recorder: String, scratch: String, failures: String, seed: UInt64) {
         self.adapter = adapter

@@ -21,10 +21,12 @@ final class LineProcess {
 
     deinit { end() }
 
-    /// The answer's line, without its end; nil where the process ended instead, as `lastEnd` says.
-    func ask(_ request: String) throws(LabError) -> String? {
+    /// The answer's line, without its end; nil where the process ended instead, as `lastEnd` says. `meanwhile` is called before it is
+    /// waited for.
+    func ask(_ request: String, meanwhile: () throws(LabError) -> Void = { () throws(LabError) in }) throws(LabError) -> String? {
         if pid == 0 { try start() }
         guard send(Array(request.utf8)) else { return ended() }
+        try meanwhile()
         while true {
             if let end = buffer.firstIndex(of: UInt8(ascii: "\n")) {
                 let answer = String(decoding: buffer[..<end], as: UTF8.self)

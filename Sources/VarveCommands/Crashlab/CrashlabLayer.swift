@@ -6,18 +6,22 @@ internal import Varve
 enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
     case enumerator, kills, faults
     case badFiles = "bad-files"
+    case fullDisks = "full-disks"
+    case shutdown
 
     var summary: String {
         switch self {
         case .enumerator: "every image that a power cut may leave of a recorded run"
         case .kills: "processes killed at random moments, and those that recover then"
         case .badFiles: "bits flipped, pages zeroed, files cut short, removed and taken from elsewhere"
+        case .fullDisks: "a file system (--disk) that is full, in work and in recovery"
+        case .shutdown: "a file system (--disk, on a loop device) that is shut down in the middle of the work"
         case .faults: "system calls and allocations that fail, in work and in recovery"
         }
     }
 
     /// Whether it is run only where it is named.
-    var needsPrivilege: Bool { false }
+    var needsPrivilege: Bool { [.fullDisks, .shutdown].contains(self) }
 }
 
 /// Runs layers, each with its control.
@@ -34,6 +38,8 @@ struct CrashlabLab {
         case .kills: try controlled(Kills.run)
         case .faults: try controlled(Faults.run)
         case .badFiles: try controlled(BadFiles.run)
+        case .fullDisks: try controlled(FullDisks.run)
+        case .shutdown: try controlled(Shutdowns.run)
         }
     }
 
@@ -51,6 +57,7 @@ struct CrashlabLab {
         control.failures = settings.scratch
         let noticed = try layer(control)
         var report = try layer(settings)
+        guard report.skipped == nil else { return report }
         report.control = ("a file that is written in its place", noticed.states, !noticed.failures.isEmpty)
         return report
     }

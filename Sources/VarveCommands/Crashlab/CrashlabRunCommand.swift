@@ -32,6 +32,8 @@ struct CrashlabRunCommand: Subcommand {
     var storeAdapter = "varve"
     @Option(help: ArgumentHelp("Where the stores are made; in memory, where it is not given.", valueName: "folder"))
     var folder: String?
+    @Option(help: ArgumentHelp("full-disks, shutdown: a folder on a file system of the lab's own, which is filled or shut down.", valueName: "folder"))
+    var disk: String?
     @Option(help: ArgumentHelp("enumerator: pretend that flushes of files whose path ends so count for nothing.", valueName: "name"))
     var ignoreSyncs: [String] = []
     @Option(help: ArgumentHelp("Where stores are kept that lack something.", valueName: "folder"))
@@ -55,6 +57,7 @@ struct CrashlabRunCommand: Subcommand {
             failures: kept, seed: seed ?? UInt64.random(in: 0..<1 << 48))
         settings.seconds = budget
         settings.states = states
+        settings.disk = disk.map(CrashlabScratch.absolute)
         settings.workers = checkers ?? max(2, ProcessInfo.processInfo.activeProcessorCount)
         try FileManager.default.createDirectory(atPath: kept, withIntermediateDirectories: true)
         // Only where it is empty.
