@@ -5,6 +5,7 @@ internal import Glibc
 ///     image/          the files, as they were found
 ///     acknowledged    what had been acknowledged, a line each
 ///     adapter         the command that checks, an argument a line
+///     run …           where a call failed: how to perform that again (`FaultyRun`)
 ///     case            the seed, and for people: moment, image, finding
 public struct Failure: Sendable, CustomStringConvertible {
     public var seed: UInt64
@@ -29,18 +30,25 @@ public struct Failure: Sendable, CustomStringConvertible {
         try LabFile.write(Array("\(seed)\n\(moment)\n\(image)\n\(finding)\n".utf8), to: folder + "/case")
     }
 
-    /// Checks a kept image again, on a copy of it in `scratch`; what is wrong with it, or nil.
+    /// Checks a kept image again, on a copy of it in `scratch`; what is wrong with it, or nil. Where a run with a failing call is kept
+    /// with it, that is performed again.
     public static func reproduce(_ folder: String, scratch: String) throws(LabError) -> String? {
-        func lines(_ name: String) throws(LabError) -> [String] {
-            String(decoding: try LabFile.read(folder + "/" + name), as: UTF8.self).split(separator: "\n").map(String.init)
-        }
-        guard let seed = try lines("case").first.flatMap(UInt64.init) else { throw LabError("\(folder)/case names no seed") }
-        let command = try lines("adapter")
+        guard let seed = try LabFile.lines(folder + "/case").first.flatMap(UInt64.init) else { throw LabError("\(folder)/case names no seed") }
+        let command = try LabFile.lines(folder + "/adapter")
         guard !command.isEmpty else { throw LabError("\(folder)/adapter names no program") }
-        let copy = "\(scratch)/image"
+        let copy = "\(try LabFile.resolved(scratch))/image"
         LabFile.remove(copy)
-        try LabFile.copy(folder + "/image", to: copy)
         defer { LabFile.remove(copy) }
-        return try CheckerProcess(command).check(copy, seed: seed, acknowledged: try lines("acknowledged"))
+        var acknowledged = try LabFile.lines(folder + "/acknowledged")
+        if access(folder + "/run", F_OK) == 0 {
+            let again = try FaultyRun.perform(folder, seed: seed, on: copy)
+            if let finding = again.finding { return finding }
+            acknowledged = again.acknowledged
+        } else {
+            try LabFile.copy(folder + "/image", to: copy)
+        }
+        let answer = try CheckerProcess(command).check(copy, seed: seed, acknowledged: acknowledged)
+        // What a damaged store says of itself is as it must be.
+        return command.last == "inspect" && answer.map { $0.hasPrefix("refused") || $0.hasPrefix("ok ") } == true ? nil : answer
     }
 }

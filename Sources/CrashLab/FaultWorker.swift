@@ -88,12 +88,9 @@ struct FaultWorker {
 
     private func perform(_ item: FaultCase) throws(LabError) {
         try makeFolder()
-        var acknowledged: [String] = []
-        if item.verb == "recover" {
-            let base = stores[item.fault.number % stores.count]
-            acknowledged = base.acknowledged
-            try base.image.write(to: folder)
-        }
+        let base = item.verb == "recover" ? stores[item.fault.number % stores.count] : nil
+        try base?.image.write(to: folder)
+        var acknowledged = base?.acknowledged ?? []
         let outcome = try start(item.verb, item.fault)
         acknowledged += outcome.acknowledged
         run.acknowledged(acknowledged.count)
@@ -115,9 +112,13 @@ struct FaultWorker {
         if finding == nil { finding = try checker.check(folder, seed: settings.seed, acknowledged: acknowledged) }
         if let finding {
             if problem == nil { checker.end() }
+            let faulty = FaultyRun(
+                recorder: settings.recorder, fault: item.fault.variable,
+                command: item.verb == "work" ? settings.adapter.work : settings.adapter.recover, before: base?.image,
+                acknowledged: base?.acknowledged ?? [])
             try run.fail(
                 seed: settings.seed, "\(item.verb): \(item.fault)", "what it left (\(outcome.errors.prefix(300)))", finding, acknowledged: acknowledged,
-                folder: "faults-\(settings.seed)-\(item.verb)-\(item.fault.variable.replacing(":", with: "-"))"
+                folder: "faults-\(settings.seed)-\(item.verb)-\(item.fault.variable.replacing(":", with: "-"))", faulty: faulty
             ) { (folder) throws(LabError) in try image.write(to: folder) }
         }
         if item.fault.call == .sync, item.verb == "work", item.fault.site != 0 || item.fault.number % 4 == 0 { try cut(item.fault) }

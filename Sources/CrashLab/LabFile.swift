@@ -20,6 +20,11 @@ enum LabFile {
         return bytes
     }
 
+    /// A file's lines that are not empty.
+    static func lines(_ path: String) throws(LabError) -> [String] {
+        String(decoding: try read(path), as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+
     static func write(_ bytes: [UInt8], to path: String) throws(LabError) {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system(path) }

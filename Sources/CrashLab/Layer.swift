@@ -115,7 +115,7 @@ final class LayerRun: Sendable {
     /// Keeps a failure. Of several with the same finding the one with the fewest acknowledgements stays.
     func fail(
         seed: UInt64, _ moment: String, _ image: String, _ finding: String, acknowledged: [String], check: [String]? = nil, folder name: String,
-        _ write: (String) throws(LabError) -> Void
+        faulty: FaultyRun? = nil, _ write: (String) throws(LabError) -> Void
     ) throws(LabError) {
         let folder = "\(settings.failures)/\(name)"
         let isShortest = state.withLock { state in
@@ -126,6 +126,7 @@ final class LayerRun: Sendable {
         guard isShortest else { return count("violations of the same kind") }
         let failure = Failure(seed: seed, moment: moment, image: image, finding: finding, folder: folder)
         try failure.keep(acknowledged: acknowledged, check: check ?? settings.adapter.check, write)
+        try faulty?.keep(in: folder)
         let replaced = state.withLock { state -> Failure? in
             let index = state.report.failures.firstIndex { $0.finding == finding }
             let old = index.map { state.report.failures.remove(at: $0) }
