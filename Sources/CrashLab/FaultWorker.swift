@@ -1,100 +1,115 @@
 internal import Glibc
 
-/// One thread's runs with calls that fail.
-struct FaultWorker {
+/// What calls there are to fail, and the stores that are recovered then.
+struct FaultSurvey: Sendable {
     /// A store that a killed process left.
-    private struct Base {
+    struct Base: Sendable {
         var image: FolderImage
         var acknowledged: [String]
     }
 
-    private static let bases = 3
+    private static let baseCount = 3
 
+    private(set) var bases: [Base] = []
+    /// By the verb: the places that were seen, and how many calls there were.
+    private(set) var sites: [String: CallSites] = [:]
+    private(set) var calls: [String: [Fault.Call: Int]] = [:]
+
+    init(_ serve: [String], _ settings: LayerSettings) throws(LabError) {
+        var runs = try FaultyRuns(serve, settings, 0)
+        var random = SplitMix(state: settings.seed)
+        let begun = ContinuousClock.now
+        try add("work", nil, &runs)
+        let microseconds = max(3, Int((ContinuousClock.now - begun) / .microseconds(1)))
+        for _ in 0..<Self.baseCount {
+            try runs.makeFolder(nil)
+            let killed = try runs.start("work", nil, killAfter: Int.random(in: microseconds / 3...microseconds, using: &random))
+            bases.append(Base(image: try FolderImage(of: runs.folder), acknowledged: killed.acknowledged))
+        }
+        try add("recover", bases[0], &runs)
+        LabFile.remove(runs.folder)
+    }
+
+    private mutating func add(_ verb: String, _ base: Base?, _ runs: inout FaultyRuns) throws(LabError) {
+        try runs.makeFolder(base?.image)
+        let outcome = try runs.start(verb, nil)
+        guard outcome.end == .status(0) else { throw LabError("the adapter's \(verb) \(outcome.end): \(outcome.errors)") }
+        var found = CallSites()
+        calls[verb] = try found.add(try runs.logged()).calls
+        sites[verb] = found
+    }
+}
+
+/// Runs of one thread's in a folder of its own, with a call that fails or none.
+struct FaultyRuns {
+    let folder: String
+    let root: String
+    private let runs: ChildRuns
+    private let log: String
+    private let seed: UInt64
+
+    init(_ serve: [String], _ settings: LayerSettings, _ number: Int) throws(LabError) {
+        root = try LabFile.resolved(settings.scratch)
+        // The server has the library too, and its children arm it.
+        runs = ChildRuns(serve, environment: ["LD_PRELOAD": settings.recorder], output: "\(root)/printed-\(number)")
+        folder = "\(root)/faulty-\(number)"
+        log = "\(root)/sites-\(number)"
+        seed = settings.seed
+    }
+
+    /// Makes the folder anew, with what is to be in it.
+    func makeFolder(_ image: FolderImage?) throws(LabError) {
+        LabFile.remove(folder)
+        try LabFile.makeFolder(folder)
+        try image?.write(to: folder)
+    }
+
+    func start(_ verb: String, _ fault: Fault?, killAfter microseconds: Int = 0) throws(LabError) -> ChildRuns.Outcome {
+        unlink(log)
+        var variables = ["VARVE_CRASHLAB_ROOT": folder, "VARVE_CRASHLAB_SITES": log]
+        if let fault { variables["VARVE_CRASHLAB_FAULT"] = fault.variable }
+        return try runs.run(verb, folder, seed: seed, killAfter: microseconds, variables: variables)
+    }
+
+    /// What the last run wrote of its calls.
+    func logged() throws(LabError) -> [UInt8] { access(log, F_OK) == 0 ? try LabFile.read(log) : [] }
+}
+
+/// One thread's runs with calls that fail.
+struct FaultWorker {
     private let run: LayerRun
     private let settings: LayerSettings
     private let sweep: FaultSweep
     private let number: Int
-    private let runs: ChildRuns
+    private let runs: FaultyRuns
     private let checker: CheckerProcess
-    private let root: String
-    private let folder: String
-    private let log: String
-    private var stores: [Base] = []
+    private var root: String { runs.root }
+    private var folder: String { runs.folder }
 
     init(_ run: LayerRun, _ sweep: FaultSweep, _ number: Int, _ serve: [String]) throws(LabError) {
         self.run = run
         self.sweep = sweep
         self.number = number
         settings = run.settings
-        root = try LabFile.resolved(settings.scratch)
-        // The server has the library too, and its children arm it; a program that it starts takes it from the request.
-        runs = ChildRuns(serve, environment: ["LD_PRELOAD": settings.recorder], output: "\(root)/printed-\(number)")
+        runs = try FaultyRuns(serve, settings, number)
         checker = CheckerProcess(settings.adapter.check)
-        folder = "\(root)/faulty-\(number)"
-        log = "\(root)/sites-\(number)"
     }
 
-    mutating func perform() throws(LabError) {
-        try begin()
+    func perform() throws(LabError) {
         while run.next() != nil, let next = sweep.next() { try perform(next) }
         LabFile.remove(folder)
     }
 
-    // MARK: What is there to fail
-
-    /// Surveys what calls are made, and makes the stores that are recovered.
-    private mutating func begin() throws(LabError) {
-        var random = SplitMix(state: settings.seed &+ UInt64(number))
-        let begun = ContinuousClock.now
-        let work = try survey("work", Base?.none)
-        let microseconds = Int((ContinuousClock.now - begun) / .microseconds(1))
-        for _ in 0..<Self.bases {
-            try makeFolder()
-            let killed = try runs.run("work", folder, seed: settings.seed, killAfter: Int.random(in: microseconds / 3...microseconds, using: &random))
-            stores.append(Base(image: try FolderImage(of: folder), acknowledged: killed.acknowledged))
-        }
-        let recovery = try survey("recover", stores[0])
-        guard number == 0 else { return }
-        sweep.begin(work.sites, ["work": work.calls, "recover": recovery.calls], &random)
-        sweep.add(work.sites, verb: "work")
-        sweep.add(recovery.sites, verb: "recover")
-    }
-
-    private func survey(_ verb: String, _ base: Base?) throws(LabError) -> (sites: CallSites, calls: [Fault.Call: Int]) {
-        try makeFolder()
-        try base?.image.write(to: folder)
-        let outcome = try start(verb, nil)
-        guard outcome.end == .status(0) else { throw LabError("the adapter's \(verb) \(outcome.end): \(outcome.errors)") }
-        var sites = CallSites()
-        let told = try sites.add(try logged())
-        return (sites, told.calls)
-    }
-
-    private func makeFolder() throws(LabError) {
-        LabFile.remove(folder)
-        try LabFile.makeFolder(folder)
-    }
-
-    private func start(_ verb: String, _ fault: Fault?) throws(LabError) -> ChildRuns.Outcome {
-        unlink(log)
-        var variables = ["VARVE_CRASHLAB_ROOT": folder, "VARVE_CRASHLAB_SITES": log]
-        if let fault { variables["VARVE_CRASHLAB_FAULT"] = fault.variable }
-        return try runs.run(verb, folder, seed: settings.seed, variables: variables)
-    }
-
-    private func logged() throws(LabError) -> [UInt8] { access(log, F_OK) == 0 ? try LabFile.read(log) : [] }
-
     // MARK: Failing
 
     private func perform(_ item: FaultCase) throws(LabError) {
-        try makeFolder()
-        let base = item.verb == "recover" ? stores[item.fault.number % stores.count] : nil
-        try base?.image.write(to: folder)
+        let base = item.verb == "recover" ? sweep.survey.bases[item.fault.number % sweep.survey.bases.count] : nil
+        try runs.makeFolder(base?.image)
         var acknowledged = base?.acknowledged ?? []
-        let outcome = try start(item.verb, item.fault)
+        let outcome = try runs.start(item.verb, item.fault)
         acknowledged += outcome.acknowledged
         run.acknowledged(acknowledged.count)
-        guard try sweep.log(try logged()).hasFailed else { return run.count("faults that did not come about") }
+        guard try sweep.log(try runs.logged()).hasFailed else { return run.count("faults that did not come about") }
         run.count("faults")
         let image = try FolderImage(of: folder)
         var identity = WordHash(image.hash)
@@ -126,7 +141,7 @@ struct FaultWorker {
 
     /// Cuts the power after a sync that failed, and after the recovery from that.
     private func cut(_ fault: Fault) throws(LabError) {
-        try makeFolder()
+        try runs.makeFolder(nil)
         var recording = try Recording(
             settings.adapter.work + [folder, "\(settings.seed)"], in: folder, on: SimulatedDisk(), recorder: settings.recorder, lying: [],
             trace: "\(root)/trace-\(number)",

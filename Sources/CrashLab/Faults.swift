@@ -14,10 +14,9 @@ public enum Faults {
 
     public static func run(_ settings: LayerSettings) throws(LabError) -> LayerReport {
         guard let serve = settings.adapter.serve else { throw LabError("this adapter has no program that starts its runs") }
-        let sweep = FaultSweep()
+        let sweep = FaultSweep(try FaultSurvey(serve, settings), seed: settings.seed)
         var report = try LayerRun(layer, settings).perform { (run, number) throws(LabError) in
-            var worker = try FaultWorker(run, sweep, number, serve)
-            try worker.perform()
+            try FaultWorker(run, sweep, number, serve).perform()
         }
         let (done, all, sites) = sweep.result
         report.count("faults of the sweep", all)
@@ -40,19 +39,28 @@ struct FaultCase: Hashable {
 /// What the workers of the layer share.
 final class FaultSweep: Sendable {
     private struct State {
-        var cases: [FaultCase] = []
+        var cases: [FaultCase]
         var next = 0
-        var sites = CallSites()
+        var sites: CallSites
     }
 
-    private let state = Mutex(State())
+    let survey: FaultSurvey
+    private let state: Mutex<State>
 
-    var result: (done: Int, all: Int, CallSites) { state.withLock { ($0.next, $0.cases.count, $0.sites) } }
-
-    /// Takes what the first worker found that makes no call fail, and orders what is to be done: places first.
-    func begin(_ sites: CallSites, _ calls: [String: [Fault.Call: Int]], _ random: inout SplitMix) {
-        var cases: [FaultCase] = []
-        for (verb, counts) in calls.sorted(by: { $0.key < $1.key }) {
+    /// Places first, each of which is to fail once; then the sweep, in random order.
+    init(_ survey: FaultSurvey, seed: UInt64) {
+        self.survey = survey
+        var random = SplitMix(state: seed)
+        var places: [FaultCase] = [], cases: [FaultCase] = []
+        var all = CallSites()
+        for (verb, sites) in survey.sites.sorted(by: { $0.key < $1.key }) {
+            all.add(sites)
+            for (hash, site) in sites.sites.sorted(by: { $0.key < $1.key }) {
+                places.append(
+                    .init(verb: verb, fault: .init(call: site.call, site: hash, number: 1, error: site.call.ends[0].error, isLasting: false)))
+            }
+        }
+        for (verb, counts) in survey.calls.sorted(by: { $0.key < $1.key }) {
             for (call, count) in counts.sorted(by: { $0.key.rawValue < $1.key.rawValue }) where count > 0 {
                 for (error, isLasting) in call.ends {
                     for number in 1...min(count, Faults.mostCalls) {
@@ -61,23 +69,12 @@ final class FaultSweep: Sendable {
                 }
             }
         }
+        places.shuffle(using: &random)
         cases.shuffle(using: &random)
-        state.withLock { state in
-            state.sites.add(sites)
-            state.cases = cases
-        }
+        state = Mutex(State(cases: places + cases, sites: all))
     }
 
-    /// Places of a run, each to fail once.
-    func add(_ sites: CallSites, verb: String) {
-        state.withLock { state in
-            state.sites.add(sites)
-            let places = sites.sites.sorted { $0.key < $1.key }.map { hash, site in
-                FaultCase(verb: verb, fault: .init(call: site.call, site: hash, number: 1, error: site.call.ends[0].error, isLasting: false))
-            }
-            state.cases.insert(contentsOf: places, at: state.next)
-        }
-    }
+    var result: (done: Int, all: Int, CallSites) { state.withLock { ($0.next, $0.cases.count, $0.sites) } }
 
     func next() -> FaultCase? {
         state.withLock { state in

@@ -1,11 +1,11 @@
 internal import Glibc
 
 /// The files of a folder, as they were at one moment.
-struct FolderImage: Sendable {
+package struct FolderImage: Sendable {
     /// By their paths below the folder; nil: a folder.
     private(set) var files: [(path: String, bytes: [UInt8]?)] = []
 
-    init(of folder: String) throws(LabError) { try add(folder, "") }
+    package init(of folder: String) throws(LabError) { try add(folder, "") }
 
     private mutating func add(_ folder: String, _ prefix: String) throws(LabError) {
         for name in try LabFile.names(in: folder) {
@@ -20,7 +20,7 @@ struct FolderImage: Sendable {
     }
 
     /// The same for images whose files are the same.
-    var hash: UInt64 {
+    package var hash: UInt64 {
         var hasher = WordHash(UInt64(files.count))
         for (path, bytes) in files {
             hasher.add(WordHash(path).value)

@@ -1,9 +1,9 @@
 internal import Varve
 
 /// What a store of the lab holds, in plain values: the objects, the regions of one task, the words of one heap.
-struct CrashlabState: Equatable {
+struct CrashlabState: Hashable {
     /// An object's length in pages, and the seed of each page that is not zeros.
-    struct Object: Equatable {
+    struct Object: Hashable {
         var pageCount: Int
         var pages: [Int: UInt64] = [:]
         /// Another one for each object that was ever made.
@@ -16,7 +16,7 @@ struct CrashlabState: Equatable {
     }
 
     /// A region of the task, which begins at its slot.
-    struct Region: Equatable {
+    struct Region: Hashable {
         /// The object that it shows; nil: memory of its own.
         var object: String?
         var memory = Object(pageCount: 0)
