@@ -16,7 +16,7 @@ public enum BadFiles {
             let folder = "\(root)/damaged-\(number)"
             defer { LabFile.remove(folder) }
             while let index = run.next(below: stores.count) {
-                let damage = stores[index]
+                guard let damage = stores[index] else { continue }
                 LabFile.remove(folder)
                 try LabFile.makeFolder(folder)
                 try damage.write(to: folder)
@@ -109,9 +109,16 @@ struct DamagedStores: Sendable {
     private var stores: [Store] = []
     /// What is done once each; then, and in turn with it, bits are flipped.
     private var once: [Damage] = []
-    private var flips: [(store: Int, file: Int, first: Int)] = []
+    private var files: [FlippedFile] = []
     private(set) var bitCount = 0
-    private var step = 1
+
+    /// A file whose bits are flipped, each once, in an order without an order: the step has no divisor in common with their number.
+    private struct FlippedFile {
+        var store: Int
+        var file: Int
+        var bitCount: Int
+        var step: Int
+    }
 
     /// A store whose work ended, and one that was killed in the middle and recovered: with an earlier state of each, and another's.
     init(_ serve: [String], _ seed: UInt64, _ root: String) throws(LabError) {
@@ -150,26 +157,27 @@ struct DamagedStores: Sendable {
                     let theirs = others?.image.files.first { $0.path == file.path }?.bytes
                     if let theirs, theirs != bytes { add(.replace(by: theirs, from: name)) }
                 }
-                flips.append((index, number, bitCount))
-                bitCount += bytes.count * 8
+                let bits = bytes.count * 8
+                var step = Int(random.next() % UInt64(bits)) | 1
+                while Self.divisor(step, bits) != 1 { step += 2 }
+                files.append(FlippedFile(store: index, file: number, bitCount: bits, step: step))
+                bitCount += bits
             }
         }
         once.shuffle(using: &random)
-        // Each bit once, in an order without an order: a step that has no divisor in common with the number of bits.
-        step = Int(random.next() % UInt64(max(bitCount, 1))) | 1
-        while Self.divisor(step, bitCount) != 1 { step += 2 }
     }
 
     private static func divisor(_ a: Int, _ b: Int) -> Int { b == 0 ? a : divisor(b, a % b) }
 
-    var count: Int { once.count + bitCount }
+    var count: Int { 2 * once.count + files.count * (files.map(\.bitCount).max() ?? 0) }
 
-    subscript(index: Int) -> Damage {
-        // One of each kind in turn, until the shorter one ends.
+    /// What is done as the how-manieth; nil: nothing. One of each kind in turn; flips go from file to file, so that small ones come soon.
+    subscript(index: Int) -> Damage? {
         if index < 2 * once.count, index % 2 == 0 { return once[index / 2] }
         let number = index < 2 * once.count ? index / 2 : index - once.count
-        let bit = Int((UInt64(number).multipliedFullWidth(by: UInt64(step))).low % UInt64(bitCount))
-        let place = flips.last { $0.first <= bit }!
-        return Damage(store: stores[place.store], file: place.file, change: .flip(bit: bit - place.first))
+        let file = files[number % files.count], turn = number / files.count
+        guard turn < file.bitCount else { return nil }
+        let bit = Int(UInt64(turn).multipliedFullWidth(by: UInt64(file.step)).low % UInt64(file.bitCount))
+        return Damage(store: stores[file.store], file: file.file, change: .flip(bit: bit))
     }
 }

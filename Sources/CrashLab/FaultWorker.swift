@@ -109,7 +109,10 @@ struct FaultWorker {
         let outcome = try runs.start(item.verb, item.fault)
         acknowledged += outcome.acknowledged
         run.acknowledged(acknowledged.count)
-        guard try sweep.log(try runs.logged()).hasFailed else { return run.count("faults that did not come about") }
+        guard try sweep.log(try runs.logged()).hasFailed else {
+            sweep.retry(item)
+            return run.count("faults that did not come about")
+        }
         run.count("faults")
         let image = try FolderImage(of: folder)
         var identity = WordHash(image.hash)
@@ -154,7 +157,7 @@ struct FaultWorker {
         LabFile.remove(place)
         try LabFile.makeFolder(place)
         defer { LabFile.remove(place) }
-        let report = try EnumeratorRun(lab, recording, seed: settings.seed, limit: 24, root: place).perform()
+        let report = try EnumeratorRun(lab, recording, seed: settings.seed, limit: 12, root: place).perform()
         run.count("power cuts after a failed sync", report.distinct)
         run.count("recoveries cut after it", report.recoveries)
         for var failure in report.failures {

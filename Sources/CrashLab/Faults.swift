@@ -31,9 +31,11 @@ public enum Faults {
 }
 
 /// One fault in one run.
-struct FaultCase: Hashable {
+struct FaultCase {
     var verb: String
     var fault: Fault
+    /// How often a place was not come by: what threads do in the background differs from run to run.
+    var misses = 0
 }
 
 /// What the workers of the layer share.
@@ -81,6 +83,16 @@ final class FaultSweep: Sendable {
             guard state.next < state.cases.count else { return nil }
             defer { state.next += 1 }
             return state.cases[state.next]
+        }
+    }
+
+    /// Puts off a place that was not come by this time.
+    func retry(_ item: FaultCase) {
+        guard item.fault.site != 0, item.misses < 3 else { return }
+        state.withLock { state in
+            var item = item
+            item.misses += 1
+            state.cases.insert(item, at: min(state.cases.count, state.next + 20))
         }
     }
 

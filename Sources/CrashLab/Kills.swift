@@ -7,7 +7,7 @@ internal import Glibc
 public enum Kills {
     static let layer = "kills"
     /// Recoveries of one store that are killed.
-    fileprivate static let mostRecoveries = 4
+    fileprivate static let mostRecoveries = 8
 
     public static func run(_ settings: LayerSettings) throws(LabError) -> LayerReport {
         guard let serve = settings.adapter.serve else { throw LabError("this adapter has no program that starts its runs") }

@@ -65,8 +65,16 @@ struct ProgramSymbols {
         return String(cString: text)
     }
 
-    /// The name and labels without parameters' types: what comes first in parentheses and after an arrow goes.
+    /// `PageStore.File.read`: without parameters, types, what makes private names unique, and which closure of it it is.
     private static func shortened(_ name: String) -> String {
+        var name = name
+        while let unique = name.firstRange(of: " in _"), let close = name[unique.upperBound...].firstIndex(of: ")"),
+            let open = name[..<unique.lowerBound].lastIndex(of: "(")
+        {
+            name = name[..<open] + name[name.index(after: open)..<unique.lowerBound] + name[name.index(after: close)...]
+        }
+        if let outer = name.ranges(of: " in ").last { name = String(name[outer.upperBound...]) }
+        if let outer = name.ranges(of: " for ").last { name = String(name[outer.upperBound...]) }
         var depth = 0
         var text = ""
         for character in name {
@@ -75,8 +83,8 @@ struct ProgramSymbols {
             if character == ")" || character == ">" { depth = max(0, depth - 1) }
             if text.hasSuffix(" -") { break }
         }
-        for ending in [" -", " throws", " ->"] where text.hasSuffix(ending) { text.removeLast(ending.count) }
-        return String(text.split(separator: " ").filter { $0.contains(".") }.last ?? text[...])
+        let words = text.split(separator: " ")
+        return String(words.last { $0.contains(".") } ?? words.last ?? text[...])
     }
 }
 
