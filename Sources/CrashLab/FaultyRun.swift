@@ -32,7 +32,13 @@ struct FaultyRun {
             hasInput: false, isQuiet: true)
         defer { close(child.output) }
         var printed: [UInt8] = [], part = [UInt8](repeating: 0, count: 65536)
+        var hangs = false
         while true {
+            var waiting = pollfd(fd: child.output, events: Int16(POLLIN), revents: 0)
+            if poll(&waiting, 1, 30_000) == 0 {
+                hangs = true
+                kill(child.pid, SIGKILL)
+            }
             let count = read(child.output, &part, part.count)
             if count < 0, errno == EINTR { continue }
             if count <= 0 { break }
@@ -40,6 +46,7 @@ struct FaultyRun {
         }
         let end = Spawn.wait(child.pid)
         let told = String(decoding: printed, as: UTF8.self).split(separator: "\n").map(String.init)
-        return (try LabFile.lines(folder + "/before-lines") + told, end.flatMap { $0.contains("signal") ? "the process \($0)" : nil })
+        let finding = hangs ? "the process did not end within 30 s" : end.flatMap { $0.contains("signal") ? "the process \($0)" : nil }
+        return (try LabFile.lines(folder + "/before-lines") + told, finding)
     }
 }
