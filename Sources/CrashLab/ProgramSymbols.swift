@@ -71,7 +71,7 @@ struct ProgramSymbols {
         while let unique = name.firstRange(of: " in _"), let close = name[unique.upperBound...].firstIndex(of: ")"),
             let open = name[..<unique.lowerBound].lastIndex(of: "(")
         {
-            name = name[..<open] + name[name.index(after: open)..<unique.lowerBound] + name[name.index(after: close)...]
+            name = String(name[..<open] + name[name.index(after: open)..<unique.lowerBound] + name[name.index(after: close)...])
         }
         if let outer = name.ranges(of: " in ").last { name = String(name[outer.upperBound...]) }
         if let outer = name.ranges(of: " for ").last { name = String(name[outer.upperBound...]) }
