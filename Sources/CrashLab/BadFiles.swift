@@ -135,7 +135,10 @@ struct DamagedStores: Sendable {
         let other = try work(seed &+ 1)
         let begun = ContinuousClock.now
         let whole = try work(seed)
-        let killed = try work(seed, killAfter: Int((ContinuousClock.now - begun) / .microseconds(1)) * 6 / 10)
+        let microseconds = Int((ContinuousClock.now - begun) / .microseconds(1))
+        var killed = try work(seed, killAfter: microseconds * 6 / 10)
+        // One that was killed before it was promised anything shows nothing.
+        for tenths in 7..<10 where killed.acknowledged.isEmpty { killed = try work(seed, killAfter: microseconds * tenths / 10) }
         let recovery = try runs.run("recover", folder, seed: seed)
         let recovered = Store(image: try FolderImage(of: folder), acknowledged: killed.acknowledged + recovery.acknowledged)
         stores = [whole, recovered]
