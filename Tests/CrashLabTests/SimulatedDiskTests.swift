@@ -51,6 +51,20 @@ import Testing
         #expect(try images(events) == [bytes(2), bytes(3)])
     }
 
+    /// The kernel takes pages for clean that it could not write: the next sync says that all is well.
+    @Test func aSyncAfterAFailedOneCoversOnlyWhatWasWrittenAgain() throws {
+        let size = Block.size
+        let start = made + [
+            .write(file: 2, offset: 0, bytes: bytes(1, 2 * size), isSynchronous: false), .syncBegin(file: 2, number: 3), .syncEnd(file: 2, number: 3),
+            .write(file: 2, offset: 0, bytes: bytes(2, 2 * size), isSynchronous: false), .syncFailed(file: 2),
+        ]
+        let sync: [Trace.Event] = [.syncBegin(file: 2, number: 4), .syncEnd(file: 2, number: 4)]
+        let all = Set([1, 2].flatMap { first in [1, 2].map { bytes(UInt8(first), size) + bytes(UInt8($0), size) } })
+        #expect(try images(start + sync) == all)
+        let again = start + [.write(file: 2, offset: 0, bytes: bytes(3, size), isSynchronous: false)] + sync
+        #expect(try images(again) == [bytes(3, size) + bytes(1, size), bytes(3, size) + bytes(2, size)])
+    }
+
     @Test func blocksAreWrittenInAnyOrder() throws {
         let size = Block.size
         let start = made + [

@@ -1,9 +1,9 @@
 internal import Varve
 
 /// What a store of the lab holds, in plain values: the objects, the regions of one task, the words of one heap.
-struct CrashlabState: Equatable {
+struct CrashlabState: Hashable {
     /// An object's length in pages, and the seed of each page that is not zeros.
-    struct Object: Equatable {
+    struct Object: Hashable {
         var pageCount: Int
         var pages: [Int: UInt64] = [:]
         /// Another one for each object that was ever made.
@@ -16,7 +16,7 @@ struct CrashlabState: Equatable {
     }
 
     /// A region of the task, which begins at its slot.
-    struct Region: Equatable {
+    struct Region: Hashable {
         /// The object that it shows; nil: memory of its own.
         var object: String?
         var memory = Object(pageCount: 0)
@@ -196,15 +196,15 @@ struct CrashlabModel {
         return identities
     }
 
-    /// What a process commits that comes after a crash: a page and a word each time.
+    /// What a process commits that comes after a crash: a page and a word each time, others after each version that it found.
     static let extraCount = 4
     static func extraPage(_ number: Int) -> Int { number % 3 }
-    static func extraSeed(_ number: Int) -> UInt64 { UInt64(0xabcd00 + number) }
+    static func extraSeed(_ number: Int, after found: Version) -> UInt64 { 0xabcd << 40 | found.rawValue << 8 | UInt64(number) }
     static func extraKey(_ number: Int) -> Int { 2000 + number }
 
-    mutating func applyExtra(_ number: Int) {
-        state.objects[state.regions[0]!.object!]!.pages[Self.extraPage(number)] = Self.extraSeed(number)
-        state.words[Self.extraKey(number)] = number
+    mutating func applyExtra(_ number: Int, after found: Version) {
+        state.objects[state.regions[0]!.object!]!.pages[Self.extraPage(number)] = Self.extraSeed(number, after: found)
+        state.words[Self.extraKey(number)] = Int(Self.extraSeed(number, after: found))
     }
 
     /// What holds after a step.
