@@ -48,14 +48,7 @@ extension PageStore {
             if work?.closing == true { break }
             if work == nil {
                 if state.withLock({ $0.unflushed > 0 && $0.failure == nil }) { try? flush(besideLeader: true) }
-                // Nobody commits much: memory goes back, once the lock is left.
-                let idle = state.withLock { state in
-                    defer { state.spareBuffers = [] }
-                    let kept = state.young.compactMap(\.bytes)
-                    for index in state.young.indices { state.young[index].bytes = nil }
-                    return (state.spareBuffers, kept)
-                }
-                withExtendedLifetime(idle) {}
+                giveMemoryBack()
             }
             guard work?.settles == true else { continue }
             state.withLock { $0.wantsSettling = false }
@@ -72,6 +65,29 @@ extension PageStore {
         }
         state.withLock { $0.settlerEnded = true }
         state.wake()
+    }
+
+    /// Bytes of young records that stay in memory in pauses, as a share of the ring: the newest, which are most likely what the
+    /// next patches are found against.
+    private static let keptShare = 8
+
+    /// Nobody commits much: memory goes back, once the lock is left.
+    private func giveMemoryBack() {
+        let idle = state.withLock { state in
+            var dropped: [AlignedBuffer] = state.spareBuffers
+            state.spareBuffers = []
+            var kept = 0
+            for index in state.young.indices.reversed() {
+                guard let bytes = state.young[index].bytes else { continue }
+                kept += bytes.buffer.capacity
+                guard kept > ringBytes / Self.keptShare else { continue }
+                for layer in state.young[index].layers where layer.record == 0 { youngPages.forgetBytes(of: layer.places) }
+                dropped.append(bytes.buffer)
+                state.young[index].bytes = nil
+            }
+            return dropped
+        }
+        withExtendedLifetime(idle) {}
     }
 
     /// Merges and checkpoints where it is time to: also beside a committer that never rests, which would fill the disk else.
