@@ -105,6 +105,8 @@ import VMTypes
     @Test func linesFollowThePrologue() throws {
         let (store, object, heap) = try Self.make(folder.path)
         defer { store.abandon() }
+        // Patches are found against the head's page table.
+        _ = try store.head(of: object)
         // Lines 3 and 63 of page 0, line 0 of page 4; page 2 is as it was.
         for (page, line) in [(0, 3), (0, 63), (4, 0)] { (heap.base + page * 4096 + line * 64).storeBytes(of: 9_999, as: UInt64.self) }
         _ = try store.commit([heap.layer(object, [0, 2, 4])])
@@ -133,6 +135,8 @@ import VMTypes
     @Test func linesFollowThePages() throws {
         let (store, object, heap) = try Self.make(folder.path)
         defer { store.abandon() }
+        // Patches are found against the head's page table.
+        _ = try store.head(of: object)
         heap.fill(0, 123_456)
         (heap.base + 2 * 4096 + 64).storeBytes(of: 9_999, as: UInt64.self)
         _ = try store.commit([heap.layer(object, [0, 2])])

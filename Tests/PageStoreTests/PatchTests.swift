@@ -9,7 +9,7 @@ import VMTypes
 @Suite struct PatchTests {
     private let folder = TemporaryFolder("patch", inMemory: true)
 
-    private func make(_ pages: Int, ring: Int = 1 << 20) throws -> (store: PageStore, object: ObjectID, heap: Heap) {
+    private func make(_ pages: Int, ring: Int = 8 << 20) throws -> (store: PageStore, object: ObjectID, heap: Heap) {
         _ = try PageStore.create(in: folder.path, options: .init(ringBytes: ring))
         let store = try PageStore.open(folder.path)
         let object = ObjectID(store.newID())
