@@ -178,14 +178,14 @@ final class CommitRequest: @unchecked Sendable {
 
     /// The record as the store remembers it until it is settled; it takes the record's bytes along.
     ///
-    /// A buffer that is much larger than the record is not given away, but copied from.
+    /// A buffer that is much larger than the record is not given away, but copied from, unless that is much.
     func youngRecord(_ header: JournalHeader, in pages: YoungPages, spare: () -> AlignedBuffer) -> YoungRecord {
         var bytes: RecordBytes?
         if layout.pageCount > 0 || layout.lineCount > 0 {
             if length >= Self.leastGiven, buffer.capacity <= 2 * length {
                 bytes = RecordBytes(buffer: buffer, start: start, isSpare: true)
                 buffer = spare()
-            } else {
+            } else if layout.pageCount * Page.size <= Self.mostCopied {
                 let copy = AlignedBuffer(capacity: length)
                 memcpy(copy.base, buffer.base + start, length)
                 bytes = RecordBytes(buffer: copy, start: 0, isSpare: false)
@@ -201,6 +201,8 @@ final class CommitRequest: @unchecked Sendable {
 
     /// Bytes of a record that are not worth copying.
     private static let leastGiven = 64 << 10
+    /// Bytes of whole pages that are worth copying, so that the next commits find them.
+    private static let mostCopied = 512 << 10
 }
 
 extension YoungLayer {

@@ -131,7 +131,7 @@ final class CommittedPages {
     }
 
     private func isSame(_ slot: PageTable.Slot, _ bytes: UnsafeRawPointer) -> Bool {
-        guard (try? store.readPlace(slot.place, into: buffer[0..<Page.size])) != nil else { return false }
+        if copyAtHand(slot) == nil, (try? store.readPlace(slot.place, into: buffer[0..<Page.size])) == nil { return false }
         return memcmp(buffer.base, bytes, Page.size) == 0
     }
 
