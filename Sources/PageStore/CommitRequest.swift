@@ -44,8 +44,9 @@ final class CommitRequest: @unchecked Sendable {
     private(set) var operations: [StoreOperation] = []
     var durability = Durability.synced
     var outcome: Result<Version, StoreError>?
-    private var prologueBytes = 0
-    private var inlinePages = 0
+    private var layout = RecordLayout(prologueBytes: 0, pageCount: 0, lineCount: 0)
+    /// The lines of all patches, until their place in the record is known.
+    private let lines = AlignedBuffer(capacity: Page.size)
     private var operationBytes: [UInt8] = []
     /// Where the pages of layers in the page store are; in step with `layers`, empty for those in the journal.
     private(set) var stagedPlaces: [[Place]] = []
@@ -65,57 +66,71 @@ final class CommitRequest: @unchecked Sendable {
     /// Copies the pages of `inputs` into the record. Every byte that is compared, summed or written is read from this
     /// copy: the original may be written to meanwhile.
     ///
-    /// `isUnchanged` is asked about each copied page, with its checksum; what it affirms is dropped.
+    /// What `committed` says is unchanged is dropped; where few lines have changed, these are taken.
     func capture(
         _ inputs: [LayerInput], staged: [(layer: JournalLayer, places: [Place])], operations: [StoreOperation],
-        isUnchanged: (_ layer: Int, _ page: Int, _ checksum: UInt64, _ bytes: UnsafeRawPointer) -> Bool
+        committed: CommittedPages
     ) {
         self.operations = operations
         operationBytes = StoreOperation.encode(operations)
         layers.removeAll(keepingCapacity: true)
         stagedPlaces.removeAll(keepingCapacity: true)
-        inlinePages = 0
         let pages = inputs.reduce(0) { $0 + $1.pageCount }
         let stagedEntries = staged.reduce(0) { $0 + $1.layer.entries.count }
         let prologue = Self.prologueBound(
             pages: pages + stagedEntries, layers: inputs.count + staged.count, operationBytes: operationBytes.count)
         buffer.reserve(prologue + pages * Page.size)
+        lines.reserve(pages * CommittedPages.mostLines * LineMask.lineSize)
         var destination = buffer.base + prologue
+        var line = lines.base
         var entryCount = stagedEntries
         for (index, input) in inputs.enumerated() {
             var entries: [PageEntry] = []
             entries.reserveCapacity(input.pageCount)
+            let firstLine = line
             for run in input.runs {
                 for page in run.start..<run.end {
                     memcpy(destination, input.origin + page * Page.size, Page.size)
                     let tail = Int(input.size) - page * Page.size
                     if tail < Page.size { memset0(destination + max(tail, 0), Page.size - max(tail, 0)) }
                     let sum = Checksum.of(UnsafeRawPointer(destination), count: Page.size)
-                    if isUnchanged(index, page, sum, destination) { continue }
-                    if sum == Checksum.zeroPage, isZeroPage(destination) {
-                        entries.append(PageEntry(page: UInt32(page), mask: PageEntry.zeros, checksum: sum))
-                    } else {
-                        entries.append(PageEntry(page: UInt32(page), mask: PageEntry.wholePage, checksum: sum))
+                    let mask: UInt64
+                    switch committed.change(index, page, sum, destination) {
+                    case .none: continue
+                    case .zeros: mask = PageEntry.zeros
+                    case .whole:
+                        mask = PageEntry.wholePage
                         destination += Page.size
-                        inlinePages += 1
+                    case .lines(let changed):
+                        mask = changed
+                        line = LineMask.pack(changed, of: destination, to: line)
                     }
+                    entries.append(PageEntry(page: UInt32(page), mask: mask, checksum: sum))
                 }
             }
             entryCount += entries.count
             if entries.isEmpty && input.floorPage == .max && !changesSize(input.object) { continue }
+            let lineBytes = line - firstLine
             layers.append(
-                JournalLayer(object: input.object, size: input.size, floorPage: input.floorPage, record: 0, entries: entries))
+                JournalLayer(
+                    object: input.object, size: input.size, floorPage: input.floorPage, record: 0,
+                    lineSum: lineBytes > 0 ? Checksum.of(UnsafeRawPointer(firstLine), count: lineBytes) : 0, entries: entries))
             stagedPlaces.append([])
         }
         for (layer, places) in staged {
             layers.append(layer)
             stagedPlaces.append(places)
         }
-        prologueBytes = JournalFormat.headerSize + layers.count * JournalFormat.layerHeaderSize
-            + entryCount * PageEntry.encodedSize + operationBytes.count
-        let padded = Page.count(forBytes: prologueBytes) * Page.size
-        start = prologue - padded
-        length = padded + inlinePages * Page.size
+        let lineBytes = line - lines.base
+        layout = RecordLayout(
+            prologueBytes: JournalFormat.headerSize + layers.count * JournalFormat.layerHeaderSize
+                + entryCount * PageEntry.encodedSize + operationBytes.count,
+            pageCount: (destination - buffer.base - prologue) >> Page.shift, lineCount: lineBytes / LineMask.lineSize)
+        start = prologue - layout.pages
+        length = layout.length
+        let base = buffer.base + start
+        memcpy(base + layout.lines, lines.base, lineBytes)
+        memset0(base + layout.lines + lineBytes, length - layout.lines - lineBytes)
     }
 
     private func changesSize(_ object: ObjectID) -> Bool {
@@ -134,12 +149,11 @@ final class CommitRequest: @unchecked Sendable {
     /// Writes the prologue, now that its place in the ring is known; sets the header's lengths and checksum.
     func seal(_ header: inout JournalHeader) {
         header.length = UInt64(length)
-        header.prologueBytes = UInt32(prologueBytes)
-        header.pageCount = UInt32(inlinePages)
+        header.prologueBytes = UInt32(layout.prologueBytes)
+        header.pageCount = UInt32(layout.pageCount)
         header.layerCount = UInt32(layers.count)
         header.operationBytes = UInt32(operationBytes.count)
         let base = buffer.base + start
-        let padded = length - inlinePages * Page.size
         var p = base + JournalFormat.headerSize
         for layer in layers {
             p.storeBytes(of: layer.object.rawValue.littleEndian, as: UInt64.self)
@@ -147,7 +161,7 @@ final class CommitRequest: @unchecked Sendable {
             p.storeBytes(of: layer.record.littleEndian, toByteOffset: 16, as: UInt64.self)
             p.storeBytes(of: layer.floorPage.littleEndian, toByteOffset: 24, as: UInt32.self)
             p.storeBytes(of: UInt32(layer.entries.count).littleEndian, toByteOffset: 28, as: UInt32.self)
-            p.storeBytes(of: 0, toByteOffset: 32, as: UInt64.self)
+            p.storeBytes(of: layer.lineSum.littleEndian, toByteOffset: 32, as: UInt64.self)
             p += JournalFormat.layerHeaderSize
             for entry in layer.entries {
                 entry.encode(to: p)
@@ -155,44 +169,54 @@ final class CommitRequest: @unchecked Sendable {
             }
         }
         operationBytes.withUnsafeBytes { if $0.count > 0 { memcpy(p, $0.baseAddress!, $0.count) } }
-        memset0(base + prologueBytes, padded - prologueBytes)
+        if layout.pageCount > 0 { memset0(base + layout.prologueBytes, layout.pages - layout.prologueBytes) }
         header.checksum = 0
         header.encode(to: base)
-        header.checksum = Checksum.of(UnsafeRawPointer(base) + 16, count: prologueBytes - 16)
+        header.checksum = Checksum.of(UnsafeRawPointer(base) + 16, count: layout.prologueBytes - 16)
         base.storeBytes(of: header.checksum.littleEndian, toByteOffset: 8, as: UInt64.self)
     }
 
-    /// The record as the store remembers it until it is settled.
-    func youngRecord(_ header: JournalHeader) -> YoungRecord {
-        let prologue = header.length - UInt64(inlinePages * Page.size)
-        return YoungRecord(
+    /// The record as the store remembers it until it is settled; it takes the record's bytes along.
+    ///
+    /// A buffer that is much larger than the record is not given away, but copied from, unless that is much.
+    func youngRecord(_ header: JournalHeader, in pages: YoungPages, spare: () -> AlignedBuffer) -> YoungRecord {
+        var bytes: RecordBytes?
+        if layout.pageCount > 0 || layout.lineCount > 0 {
+            if length >= Self.leastGiven, buffer.capacity <= 2 * length {
+                bytes = RecordBytes(buffer: buffer, start: start, isSpare: true)
+                buffer = spare()
+            } else if layout.pageCount * Page.size <= Self.mostCopied {
+                let copy = AlignedBuffer(capacity: length)
+                memcpy(copy.base, buffer.base + start, length)
+                bytes = RecordBytes(buffer: copy, start: 0, isSpare: false)
+            }
+        }
+        var record = YoungRecord(
             header: header,
-            layers: YoungLayer.make(layers, staged: stagedPlaces, firstPage: header.position + prologue),
+            layers: YoungLayer.make(layers, staged: stagedPlaces, layout, at: header.position, bytes, in: pages),
             operations: operations)
+        record.bytes = bytes
+        return record
     }
 
-    /// Hands the record's bytes over, and goes on with `spare`.
-    func takeBytes(leaving spare: AlignedBuffer) -> RecordBytes {
-        defer { buffer = spare }
-        return RecordBytes(buffer: buffer, start: start)
-    }
+    /// Bytes of a record that are not worth copying.
+    private static let leastGiven = 64 << 10
+    /// Bytes of whole pages that are worth copying, so that the next commits find them.
+    private static let mostCopied = 512 << 10
 }
 
 extension YoungLayer {
-    /// Gives each entry its place: in the journal from `firstPage` on, in order, or where it was staged.
-    static func make(_ layers: [JournalLayer], staged: [[Place]], firstPage: UInt64) -> [YoungLayer] {
-        var position = firstPage
+    /// Gives each entry its place: in the journal, where its record is at `position`, or where it was staged.
+    static func make(
+        _ layers: [JournalLayer], staged: [[Place]], _ layout: RecordLayout, at position: UInt64, _ bytes: RecordBytes?,
+        in youngPages: YoungPages
+    ) -> [YoungLayer] {
+        var pages = position + UInt64(layout.pages)
+        var lines = position + UInt64(layout.lines)
+        let memory = bytes.map { UnsafeRawPointer($0.buffer.base + $0.start) }
         return zip(layers, staged).map { layer, places in
-            let own: [Place]
-            if layer.record != 0 {
-                own = places
-            } else {
-                own = layer.entries.map { entry in
-                    if entry.isZero { return .zeros }
-                    defer { position += UInt64(Page.size) }
-                    return .journal(position)
-                }
-            }
+            let own = layer.record != 0
+                ? places : youngPages.add(layer.entries, pages: &pages, lines: &lines, bytes: memory, position: position)
             return YoungLayer(
                 object: layer.object, size: layer.size, floorPage: layer.floorPage, record: layer.record,
                 entries: layer.entries, places: own)

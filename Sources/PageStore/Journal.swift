@@ -42,7 +42,7 @@ final class Journal: @unchecked Sendable {
         }
         let p = block.base
         p.storeBytes(of: superblockMagic.littleEndian, as: UInt64.self)
-        p.storeBytes(of: JournalFormat.format.littleEndian, toByteOffset: 16, as: UInt32.self)
+        p.storeBytes(of: JournalFormat.superblockFormat.littleEndian, toByteOffset: 16, as: UInt32.self)
         p.storeBytes(of: UInt32(Page.size).littleEndian, toByteOffset: 20, as: UInt32.self)
         p.storeBytes(of: store.low.littleEndian, toByteOffset: 24, as: UInt64.self)
         p.storeBytes(of: store.high.littleEndian, toByteOffset: 32, as: UInt64.self)
@@ -65,9 +65,9 @@ final class Journal: @unchecked Sendable {
                 .damaged, "the journal's superblock is damaged", advice: "Restore a backup, or run `varve repair`", path: path)
         }
         let format: UInt32 = get(16)
-        guard format <= JournalFormat.format else {
+        guard format <= JournalFormat.superblockFormat else {
             throw StoreError(
-                .newerFormat, "the journal has format \(format); this build knows formats up to \(JournalFormat.format)",
+                .newerFormat, "the journal has format \(format); this build knows formats up to \(JournalFormat.superblockFormat)",
                 advice: "Open the store with a newer Varve", path: path)
         }
         let pageSize: UInt32 = get(20)

@@ -2,12 +2,15 @@ internal import VMTypes
 
 /// The layout of a journal record; docs/FORMAT.md draws it.
 ///
-/// A record is a *prologue* (header, layers with their page entries, operations), padded to a page, and then
-/// the whole pages that the entries name, in their order. The prologue's checksum covers all of it but itself; each
-/// page is covered by its entry.
+/// A record is a *prologue* (header, layers with their page entries, operations), then the whole pages that the entries
+/// name, from a page boundary on, then the lines of the patches. The prologue's checksum covers all of it but itself; each
+/// whole page is covered by its entry, each layer's lines by a checksum in the layer.
 enum JournalFormat {
     static let magic: UInt64 = 0x4345_5245_5652_4156  // "VARVEREC"
-    static let format: UInt32 = 1
+    /// Of the superblock, which the records' formats do not change.
+    static let superblockFormat: UInt32 = 1
+    /// 2: with line patches.
+    static let format: UInt32 = 2
     static let headerSize = 128
     static let layerHeaderSize = 40
 }
@@ -93,12 +96,26 @@ struct JournalHeader: Equatable {
 
     init() {}
 
-    /// Checks lengths against each other and `limit`, so that what follows may trust them.
+    /// Checks lengths against each other, so that what follows may trust them; how many lines there are only the entries tell.
     var isConsistent: Bool {
-        let prologue = UInt64(Page.count(forBytes: Int(prologueBytes)) * Page.size)
+        let pages = RecordLayout(prologueBytes: Int(prologueBytes), pageCount: Int(pageCount), lineCount: 0).length
         return length % UInt64(Page.size) == 0 && prologueBytes >= UInt32(JournalFormat.headerSize)
-            && length == prologue + UInt64(pageCount) * UInt64(Page.size)
+            && (format < 2 ? length == UInt64(pages) : length >= UInt64(pages))
     }
+}
+
+/// Where the parts of a record lie, in bytes from its beginning.
+struct RecordLayout: Equatable {
+    var prologueBytes: Int
+    var pageCount: Int
+    /// Lines of all patches.
+    var lineCount: Int
+
+    /// Of the first whole page.
+    var pages: Int { Page.count(forBytes: prologueBytes) * Page.size }
+    /// Of the first line: behind the whole pages, or, where there are none, behind the prologue.
+    var lines: Int { pageCount == 0 ? prologueBytes : pages + pageCount * Page.size }
+    var length: Int { Page.count(forBytes: lines + lineCount * LineMask.lineSize) * Page.size }
 }
 
 /// One object's part of a record: what a commit changed in it.
@@ -110,10 +127,14 @@ struct JournalLayer {
     var floorPage: UInt32
     /// 0: the pages follow in this record. Else: the number of the page-store record that holds them.
     var record: UInt64
+    /// Of the lines of its patches, one after the other; 0 where it has none.
+    var lineSum: UInt64 = 0
     var entries: [PageEntry]
 
     /// Whole pages of the layer that follow the prologue.
-    var inlinePageCount: Int { record == 0 ? entries.count { !$0.isZero } : 0 }
+    var inlinePageCount: Int { record == 0 ? entries.count { $0.isWhole } : 0 }
+    /// Lines of its patches.
+    var lineCount: Int { entries.reduce(0) { $0 + ($1.isPatch ? $1.mask.nonzeroBitCount : 0) } }
 }
 
 /// Decodes a prologue whose checksum has been verified.
@@ -121,6 +142,12 @@ struct JournalPrologue {
     var header: JournalHeader
     var layers: [JournalLayer] = []
     var operations: [UInt8] = []
+
+    var layout: RecordLayout {
+        RecordLayout(
+            prologueBytes: Int(header.prologueBytes), pageCount: layers.reduce(0) { $0 + $1.inlinePageCount },
+            lineCount: layers.reduce(0) { $0 + $1.lineCount })
+    }
 
     /// `bytes` are the header's `prologueBytes`.
     init(header: JournalHeader, bytes: UnsafeRawBufferPointer) throws(StoreError) {
@@ -133,16 +160,22 @@ struct JournalPrologue {
             let record: UInt64 = try reader.get()
             let floorPage: UInt32 = try reader.get()
             let count: UInt32 = try reader.get()
-            _ = try reader.get(UInt64.self)
+            let lineSum: UInt64 = try reader.get()
             guard reader.remaining >= Int(count) * PageEntry.encodedSize else {
                 throw StoreError(.damaged, "journal record \(header.version) names more pages than it holds")
             }
             let entries = bytes.baseAddress! + JournalFormat.headerSize + reader.offset
             let layer = JournalLayer(
-                object: object, size: size, floorPage: floorPage, record: record,
+                object: object, size: size, floorPage: floorPage, record: record, lineSum: lineSum,
                 entries: (0..<Int(count)).map { PageEntry(from: entries + $0 * PageEntry.encodedSize) })
             _ = try reader.getBytes(Int(count) * PageEntry.encodedSize)
+            guard record == 0 || layer.lineCount == 0 else {
+                throw StoreError(.damaged, "journal record \(header.version) names patches of pages that are elsewhere")
+            }
             layers.append(layer)
+        }
+        guard layout.pageCount == Int(header.pageCount), layout.length == Int(header.length) else {
+            throw StoreError(.damaged, "journal record \(header.version) is not as long as its entries say")
         }
         operations = try reader.getBytes(Int(header.operationBytes))
     }

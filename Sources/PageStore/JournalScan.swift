@@ -130,17 +130,21 @@ struct JournalScan {
     /// Reads the whole record into `buffer`; false where not all of its pages are there.
     private static func isIntact(_ record: JournalPrologue, _ journal: Journal, _ buffer: AlignedBuffer) throws(StoreError) -> Bool {
         let length = Int(record.header.length)
-        guard record.layers.reduce(0, { $0 + $1.inlinePageCount }) == Int(record.header.pageCount) else { return false }
         try journal.read(into: buffer[0..<length], at: record.header.position)
         guard let header = JournalHeader(from: buffer.base), header == record.header,
             Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16) == header.checksum
         else { return false }
-        var page = UnsafeRawPointer(buffer.base) + length - Int(record.header.pageCount) * Page.size
+        let layout = record.layout
+        var page = UnsafeRawPointer(buffer.base) + layout.pages
+        var lines = UnsafeRawPointer(buffer.base) + layout.lines
         for layer in record.layers where layer.record == 0 {
-            for entry in layer.entries where !entry.isZero {
+            for entry in layer.entries where entry.isWhole {
                 if Checksum.of(page, count: Page.size) != entry.checksum { return false }
                 page += Page.size
             }
+            let bytes = layer.lineCount * LineMask.lineSize
+            if bytes > 0, Checksum.of(lines, count: bytes) != layer.lineSum { return false }
+            lines += bytes
         }
         return true
     }

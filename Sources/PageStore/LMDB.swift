@@ -164,6 +164,22 @@ final class LMDB: @unchecked Sendable {
         return base..<base + info.me_mapsize
     }
 
+    /// Copies a page of the file from the map; false where the map has no such page, or, asked for, where it is not in memory.
+    ///
+    /// The page must have been committed: the file ends behind it.
+    func copyPage(_ page: Int, to target: UnsafeMutableRawPointer, ifInMemory: Bool) -> Bool {
+        gate.read {
+            guard environment != nil, page < map.count >> Page.shift else { return false }
+            let source = UnsafeMutableRawPointer(bitPattern: map.lowerBound + page << Page.shift)!
+            if ifInMemory {
+                var state: UInt8 = 0
+                guard mincore(source, Page.size, &state) == 0, state & 1 != 0 else { return false }
+            }
+            memcpy(target, source, Page.size)
+            return true
+        }
+    }
+
     private func opened() throws(StoreError) -> OpaquePointer {
         if let environment { return environment }
         throw poison ?? StoreError(.wrongState, "the store is closed", advice: "Open it again", path: path)

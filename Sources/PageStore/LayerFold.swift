@@ -18,6 +18,8 @@ final class LayerFold {
         storage[page] = entry.isZero ? Self.writtenZeros : PageTable.Slot(place: place, checksum: entry.checksum)
     }
 
+    func contains(_ page: UInt32) -> Bool { storage[Int(page)] != .zeros }
+
     /// Forgets the pages from `floor` on: a later layer cut them off.
     func clear(from floor: UInt32) {
         guard floor != .max, Int(floor) < storage.extent else { return }

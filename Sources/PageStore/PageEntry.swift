@@ -15,6 +15,7 @@ struct PageEntry: Hashable, Sendable {
 
     var isWhole: Bool { mask == Self.wholePage }
     var isZero: Bool { mask == Self.zeros }
+    var isPatch: Bool { !isWhole && !isZero }
 
     func encode(to bytes: UnsafeMutableRawPointer) {
         bytes.storeBytes(of: page.littleEndian, as: UInt32.self)

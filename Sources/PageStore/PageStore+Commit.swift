@@ -38,7 +38,7 @@ extension PageStore {
         let pins = try pins(of: operations)
         defer { withExtendedLifetime(pins) {} }
         request.capture(
-            inputs, staged: staged, operations: operations, isUnchanged: unchangedTest(of: inputs, operations))
+            inputs, staged: staged, operations: operations, committed: CommittedPages(self, inputs, operations))
         request.durability = durability
         if request.isEmpty {
             if durability == .synced { try flush() }
@@ -68,31 +68,6 @@ extension PageStore {
                     advice: "Resize the object first")
             }
         }
-    }
-
-    /// Tells whether a page of one of `inputs`, by its index, is what is committed, given its checksum and its bytes.
-    func unchangedTest(of inputs: [LayerInput], _ operations: [StoreOperation])
-        -> (_ layer: Int, _ page: Int, _ checksum: UInt64, _ bytes: UnsafeRawPointer) -> Bool
-    {
-        // What lies under the layer is another state from this commit on: nothing in it can be called unchanged.
-        let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
-        let tables = state.withLock { state in inputs.map { state.heads[$0.object] } }
-        return { index, page, sum, bytes in
-            if rebased.contains(inputs[index].object) { return false }
-            // The layer itself takes away what was committed from its floor on.
-            if page >= Int(inputs[index].floorPage) { return sum == Checksum.zeroPage && isZeroPage(bytes) }
-            guard let slot = tables[index]?[page] else { return false }
-            return self.isUnchanged(slot, page, sum, bytes)
-        }
-    }
-
-    /// True where the committed page has the same bytes; compared, where the checksums agree.
-    private func isUnchanged(_ slot: PageTable.Slot, _ page: Int, _ sum: UInt64, _ bytes: UnsafeRawPointer) -> Bool {
-        if slot.place == .zeros { return sum == Checksum.zeroPage && isZeroPage(bytes) }
-        guard slot.checksum == sum else { return false }
-        let committed = AlignedBuffer(capacity: Page.size)
-        guard (try? readPlace(slot.place, into: committed[0..<Page.size])) != nil else { return false }
-        return memcmp(committed.base, bytes, Page.size) == 0
     }
 
     /// Queues the record; its thread, or another that is writing already, writes and flushes all that is queued.
@@ -146,14 +121,15 @@ extension PageStore {
             }
         }
         Failpoint.pass("journal.flushed")
+        let records = failure != nil ? [] : written.map { request, header in
+            request.youngRecord(header, in: youngPages) {
+                state.withLock { $0.spareBuffers.popLast() } ?? AlignedBuffer(capacity: Page.size)
+            }
+        }
         state.withLock { state in
+            for record in records { publish(record, &state) }
             for (request, header) in written {
-                if let failure {
-                    request.outcome = .failure(failure)
-                    continue
-                }
-                publish(request, header, &state)
-                request.outcome = .success(header.version)
+                request.outcome = if let failure { .failure(failure) } else { .success(header.version) }
             }
             if failure == nil {
                 if mustFlush {
@@ -257,22 +233,14 @@ extension PageStore {
         }
     }
 
-    /// Bytes of a record that settling finds in memory: in twice the ring's bytes at most.
-    private static let leastKept = 64 << 10
-
-    private func publish(_ request: CommitRequest, _ header: JournalHeader, _ state: inout State) {
-        var record = request.youngRecord(header)
-        // A short record costs settling little: many are read by one call.
-        if request.length >= Self.leastKept, request.buffer.capacity <= 2 * request.length {
-            record.bytes = request.takeBytes(leaving: state.spareBuffers.popLast() ?? AlignedBuffer(capacity: Page.size))
-        }
+    private func publish(_ record: YoungRecord, _ state: inout State) {
         for layer in record.layers {
             guard let table = state.heads[layer.object] else { continue }
-            PageStore.apply(layer, to: table)
+            youngPages.link(PageStore.apply(layer, to: table))
         }
         for operation in record.operations {
             // Reading the page store's tables can fail here only if it is damaged; the commit itself is done.
-            try? state.metadata.apply(operation, version: record.version, time: header.time)
+            try? state.metadata.apply(operation, version: record.version, time: record.header.time)
             switch operation {
             case .createObject(let object, _, _, _): state.nextID = max(state.nextID, object.rawValue + 1)
             case .lineage(let object, _, _, _), .deleteObject(let object):
@@ -287,14 +255,18 @@ extension PageStore {
         state.young.append(record)
     }
 
-    static func apply(_ layer: YoungLayer, to table: PageTable) {
+    /// Lays a layer over a table; answers what its patches lie over.
+    static func apply(_ layer: YoungLayer, to table: PageTable) -> [(patch: Place, under: PageTable.Slot)] {
+        var links: [(patch: Place, under: PageTable.Slot)] = []
         table.withLock { storage in
             storage.size = layer.size
             if layer.floorPage != .max { storage.clear(from: Int(layer.floorPage)) }
             for (entry, place) in zip(layer.entries, layer.places) {
+                if entry.isPatch { links.append((place, storage[Int(entry.page)])) }
                 storage[Int(entry.page)] = PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum)
             }
         }
+        return links
     }
 
     /// Puts every deferred commit on the disk.

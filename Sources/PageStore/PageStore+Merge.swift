@@ -268,6 +268,7 @@ extension PageStore {
             state.relocate(object, moves)
             state.note(checkpoints, object, parts: Int(merged.partCount))
         }
+        youngPages.relocateSettled(moves)
     }
 
     /// Copies pages into one part of a new record, each checked on the way.

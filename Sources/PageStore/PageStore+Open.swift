@@ -169,14 +169,14 @@ extension PageStore {
     }
 
     func youngRecord(_ record: JournalPrologue) throws(StoreError) -> YoungRecord {
-        let padded = UInt64(Page.count(forBytes: Int(record.header.prologueBytes)) * Page.size)
         var staged: [[Place]] = []
         for layer in record.layers {
             staged.append(layer.record == 0 ? [] : try stagedPlaces(of: layer))
         }
         return YoungRecord(
             header: record.header,
-            layers: YoungLayer.make(record.layers, staged: staged, firstPage: record.header.position + padded),
+            layers: YoungLayer.make(
+                record.layers, staged: staged, record.layout, at: record.header.position, nil, in: youngPages),
             operations: try StoreOperation.decode(record.operations))
     }
 

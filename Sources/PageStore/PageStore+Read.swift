@@ -63,7 +63,7 @@ public final class ObjectView: @unchecked Sendable {
                     switch storage[page].place.kind {
                     case .zeros: extent = .zeros
                     case .file(let filePage): extent = .file(offset: filePage * Page.size)
-                    case .journal, .lost: extent = .journal
+                    case .young, .unknown, .lost: extent = .journal
                     }
                 }
                 if let last = runs.last?.extent {
@@ -229,23 +229,16 @@ extension PageStore {
         }
     }
 
-    /// Reads what is at a place, unchecked: one page, or a run of pages of the file.
+    /// Reads what is at a place, unchecked: one page, or a run of zeros or of pages of the file.
     func readPlace(_ place: Place, into bytes: UnsafeMutableRawBufferPointer) throws(StoreError) {
         switch place.kind {
         case .zeros: memset0(bytes.baseAddress!, bytes.count)
         case .file(let page): try pages.read(into: bytes, at: page * Page.size)
-        case .lost:
+        case .young: try readYoung(place, into: bytes.baseAddress!)
+        case .unknown, .lost:
             throw StoreError(
                 .damaged, "where the page is cannot be read: its layers' headers are damaged",
                 advice: "`varve verify` lists all damage; `varve repair` keeps what is intact; or restore a backup", path: lmdb.path)
-        case .journal(let position):
-            if Int(bitPattern: bytes.baseAddress!) % Page.size == 0 {
-                try journal.read(into: bytes, at: position)
-            } else {
-                let bounce = AlignedBuffer(capacity: bytes.count)
-                try journal.read(into: bounce[0..<bytes.count], at: position)
-                memcpy(bytes.baseAddress!, bounce.base, bytes.count)
-            }
         }
     }
 }

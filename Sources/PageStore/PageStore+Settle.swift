@@ -55,8 +55,11 @@ extension PageStore {
         }
     }
 
+    /// Bytes of whole pages that one transaction writes at most, unless one record alone has more: patches become whole pages.
+    private static let batchPages = batchBytes / Page.size
+
     private func settleBatch(butFor newest: Int) throws(StoreError) -> Bool {
-        let batch: [YoungRecord] = state.withLock { state in
+        let candidates: [YoungRecord] = state.withLock { state in
             var end = 0
             while end < state.young.count, state.young[end].version <= state.flushed,
                 newest == 0 || state.young[end].header.position + UInt64(newest) < state.head
@@ -67,9 +70,12 @@ extension PageStore {
             }
             return Array(state.young[..<end])
         }
-        guard let last = batch.last else { return false }
-        let folded = try fold(batch)
+        guard !candidates.isEmpty else { return false }
+        let (folded, count) = try fold(candidates)
+        let batch = Array(candidates[..<count])
+        let last = batch[count - 1]
         try checkSpace(for: folded)
+        if youngPages.hasUnlinked { try linkYoungPages(of: folded) }
         let bytes = try RingBytes(journal, batch)
         Failpoint.pass("settle.begin")
         var meta = try PageStore.readMeta(lmdb)
@@ -96,11 +102,17 @@ extension PageStore {
         }
         Failpoint.pass("settle.committed")
         state.withLock { state in
-            for (object, relocations) in moves { state.relocate(object, relocations) }
+            for (object, relocations) in moves {
+                state.relocate(object, relocations)
+                youngPages.relocate(relocations)
+            }
+            for record in batch {
+                for layer in record.layers where layer.record == 0 { youngPages.remove(layer.places) }
+            }
             var spare = state.spareBuffers.reduce(0) { $0 + $1.capacity }
-            for case let buffer? in batch.map(\.bytes?.buffer) where spare + buffer.capacity <= ringBytes {
-                state.spareBuffers.append(buffer)
-                spare += buffer.capacity
+            for case let bytes? in batch.map(\.bytes) where bytes.isSpare && spare + bytes.buffer.capacity <= ringBytes {
+                state.spareBuffers.append(bytes.buffer)
+                spare += bytes.buffer.capacity
             }
             state.young.removeFirst(batch.count)
             state.settled = last.version
@@ -119,19 +131,35 @@ extension PageStore {
         return true
     }
 
-    /// Folds the batch's layers: of versions between two boundaries only the newest bytes of a page go on.
-    private func fold(_ batch: [YoungRecord]) throws(StoreError) -> [FoldedLayer] {
+    /// Folds layers: of versions between two boundaries only the newest bytes of a page go on. Answers how many of the records
+    /// it took, the oldest: as many as come to the pages of one transaction.
+    private func fold(_ batch: [YoungRecord]) throws(StoreError) -> (layers: [FoldedLayer], records: Int) {
         var layersOf: [ObjectID: [Version]] = [:]
         for record in batch { for layer in record.layers { layersOf[layer.object, default: []].append(record.version) } }
         let boundaries = try boundaries(of: layersOf, upTo: batch.last!.version)
         var open: [ObjectID: FoldedLayer] = [:]
         var folded: [FoldedLayer] = []
+        var count = 0
+        var pages = 0
+        func earlier(_ layer: YoungLayer, _ version: Version) -> FoldedLayer? {
+            guard let earlier = open[layer.object], layer.record == 0, earlier.record == 0,
+                !(boundaries[layer.object] ?? []).contains(where: { $0 >= earlier.version && $0 < version })
+            else { return nil }
+            return earlier
+        }
         for record in batch {
+            for layer in record.layers where layer.record == 0 {
+                if let fold = earlier(layer, record.version)?.fold {
+                    pages += layer.entries.count { !fold.contains($0.page) }
+                } else {
+                    pages += layer.entries.count
+                }
+            }
+            if count > 0, pages > Self.batchPages { break }
+            count += 1
             for layer in record.layers {
                 var current: FoldedLayer
-                if let earlier = open[layer.object], layer.record == 0, earlier.record == 0,
-                    !(boundaries[layer.object] ?? []).contains(where: { $0 >= earlier.version && $0 < record.version })
-                {
+                if let earlier = earlier(layer, record.version) {
                     current = earlier
                 } else {
                     if let earlier = open[layer.object] { folded.append(earlier) }
@@ -151,7 +179,7 @@ extension PageStore {
             }
         }
         folded.append(contentsOf: open.values)
-        return folded.sorted { ($0.object, $0.version) < ($1.object, $1.version) }
+        return (folded.sorted { ($0.object, $0.version) < ($1.object, $1.version) }, count)
     }
 
     /// The versions that no fold may cross, for each object: those at which somebody can still look at it.
@@ -266,16 +294,7 @@ extension PageStore {
                 var destination = value.baseAddress! + LayerPart.headerSize
                 var filePage = try t.filePage(of: UnsafeRawBufferPointer(value)) + 1
                 for (entry, place) in pages[start..<end] where !entry.isZero {
-                    memcpy(destination, try bytes.page(at: place), Page.size)
-                    // The ring is what counts, should bytes in memory have been stored over.
-                    if Checksum.of(UnsafeRawPointer(destination), count: Page.size) != entry.checksum {
-                        try readPlace(place, into: UnsafeMutableRawBufferPointer(start: destination, count: Page.size))
-                    }
-                    guard Checksum.of(UnsafeRawPointer(destination), count: Page.size) == entry.checksum else {
-                        throw StoreError(
-                            .damaged, "page \(entry.page) of object \(layer.object) is damaged in the journal",
-                            advice: "Restore a backup, or run `varve repair`", path: journal.file.path)
-                    }
+                    try copy(entry, place, of: layer.object, to: destination, bytes)
                     moves.append(Relocation(page: Int(entry.page), from: place, to: .file(filePage)))
                     destination += Page.size
                     filePage += 1
@@ -291,6 +310,49 @@ extension PageStore {
             pageCount: UInt32(pages.count), time: layer.time)
         try putChained(.versions, Key(layer.object.rawValue, layer.version.rawValue), row, object: layer.object, t)
         return moves
+    }
+
+    /// Puts a young page together and checks it.
+    ///
+    /// Where what a patch lies over is damaged in the page store, the page is lost: it settles as it is, so that its checksum
+    /// goes on telling, and the journal does not stand still for it.
+    private func copy(
+        _ entry: PageEntry, _ place: Place, of object: ObjectID, to page: UnsafeMutableRawPointer, _ bytes: RingBytes
+    ) throws(StoreError) {
+        // The ring is what counts, should bytes in memory have been stored over.
+        for usesMemory in [true, false] {
+            guard let gathered = youngPages.gather(place, into: page, usesMemory: usesMemory) else {
+                throw StoreError(.damaged, "a young page is settled already", path: journal.file.path)
+            }
+            for missing in gathered.missing {
+                if usesMemory {
+                    LineMask.unpack(missing.lines, of: missing.mask, from: try bytes.lines(missing), to: page)
+                } else {
+                    try readLines(missing, into: page)
+                }
+            }
+            var isLost = false
+            if gathered.covered != LineMask.all {
+                let below = bytes.scratch
+                try readPlace(gathered.bottom.place, into: below[0..<Page.size])
+                LineMask.copy(~gathered.covered, from: below.base, to: page)
+                isLost = gathered.bottom.place != .zeros
+                    && Checksum.of(UnsafeRawPointer(below.base), count: Page.size) != gathered.bottom.checksum
+            }
+            if Checksum.of(UnsafeRawPointer(page), count: Page.size) == entry.checksum { return }
+            if isLost, !usesMemory { return }
+        }
+        throw StoreError(
+            .damaged, "page \(entry.page) of object \(object) is damaged in the journal",
+            advice: "Restore a backup, or run `varve repair`", path: journal.file.path)
+    }
+
+    /// Says what patches that recovery found lie over, as far as the layers need it.
+    private func linkYoungPages(of folded: [FoldedLayer]) throws(StoreError) {
+        for layer in folded where layer.record == 0 {
+            guard layer.fold.pages().contains(where: { !youngPages.isKnown($0.place) }) else { continue }
+            try linkYoungPages(of: layer.object, at: layer.version)
+        }
     }
 
     /// Puts a row whose absence must show, and enters it in its object's chain.
@@ -393,6 +455,8 @@ private struct RingBytes {
     /// What the spans' addresses lie in.
     private var buffers: [AlignedBuffer] = []
     private var spans: [Span] = []
+    /// For a page.
+    let scratch = AlignedBuffer(capacity: Page.size)
 
     init(_ journal: Journal, _ batch: [YoungRecord]) throws(StoreError) {
         let unread = batch.reduce(0) { $0 + ($1.bytes == nil ? Int($1.header.length) : 0) }
@@ -424,17 +488,18 @@ private struct RingBytes {
         }
     }
 
-    func page(at place: Place) throws(StoreError) -> UnsafeRawPointer {
-        let outside = StoreError(.damaged, "a young page lies outside the journal")
-        guard case .journal(let position) = place.kind else { throw outside }
+    /// The lines of a patch, or a whole page, that are not in a record's memory any more.
+    func lines(_ missing: YoungPages.Gathered.Missing) throws(StoreError) -> UnsafeRawPointer {
         var low = 0
         var high = spans.count
         while low + 1 < high {
             let middle = (low + high) / 2
-            if spans[middle].position <= position { low = middle } else { high = middle }
+            if spans[middle].position <= missing.position { low = middle } else { high = middle }
         }
-        let span = spans[low]
-        guard position >= span.position, position + UInt64(Page.size) <= span.position + UInt64(span.count) else { throw outside }
-        return UnsafeRawPointer(span.base) + Int(position - span.position)
+        let end = missing.position + UInt64(missing.mask.nonzeroBitCount * LineMask.lineSize)
+        guard low < spans.count, spans[low].position <= missing.position, end <= spans[low].position + UInt64(spans[low].count) else {
+            throw StoreError(.damaged, "a young page lies outside the journal")
+        }
+        return UnsafeRawPointer(spans[low].base) + Int(missing.position - spans[low].position)
     }
 }

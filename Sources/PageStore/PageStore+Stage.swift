@@ -142,13 +142,13 @@ extension PageStore {
     ) throws(StoreError) -> Version {
         var stages: [Stage] = []
         var layers = staged
-        let isUnchanged = unchangedTest(of: inputs, operations)
+        let committed = CommittedPages(self, inputs, operations)
         for (index, input) in inputs.enumerated() {
             let stage = try stage(input.object)
             stages.append(stage)
             for run in input.runs {
                 for page in run.start..<run.end {
-                    try stage.add(page: page, input.origin + page * Page.size, size: input.size) { isUnchanged(index, page, $0, $1) }
+                    try stage.add(page: page, input.origin + page * Page.size, size: input.size) { committed.isUnchanged(index, page, $0, $1) }
                 }
             }
             if let layer = try stage.finish(size: input.size, floorPage: input.floorPage) {

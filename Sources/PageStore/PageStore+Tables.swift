@@ -6,13 +6,14 @@ extension PageStore {
     func headTable(_ object: ObjectID) throws(StoreError) -> PageTable {
         while true {
             if let table = state.withLock({ $0.heads[object] }) { return table }
-            let (through, table, settled, epoch, parts) = try build(object, at: .infinity)
+            let (through, table, settled, epoch, parts, links) = try build(object, at: .infinity)
             let accepted = state.withLock { state in
                 if state.heads[object] != nil { return true }
                 // A commit, a settling or a merge came between: what was built may lack it.
                 guard state.last == through || state.young.last?.version ?? state.settled == through,
                     state.settled <= settled, state.epoch <= epoch
                 else { return false }
+                youngPages.link(links)
                 state.heads[object] = table
                 state.partsToCheckpoint[object] = max(parts, state.partsToCheckpoint[object] ?? 0)
                 return true
@@ -25,11 +26,12 @@ extension PageStore {
     func table(_ object: ObjectID, at version: Version) throws(StoreError) -> PageTable {
         if let copy = copyOfHead(object, at: version) { return copy }
         while true {
-            let (_, table, settled, epoch, _) = try build(object, at: version)
+            let (_, table, settled, epoch, _, links) = try build(object, at: version)
             let accepted: Bool = state.wait { state in
                 guard state.settled <= settled, state.epoch <= epoch else { return false }
                 // The settling that runs now was not told to keep this state: wait and see whether it did.
                 if table.hasYoungPages, state.rearranging == .settling { return nil }
+                youngPages.link(links)
                 state.others.removeAll { $0.table == nil }
                 state.others.append(WeakTable(table: table))
                 return true
@@ -86,9 +88,13 @@ extension PageStore {
 
     /// Builds a table from a checkpoint, the headers of what settled later and, over them, the young layers. Answers through
     /// which version it knows commits, the settled version and epoch that its places are true for, and how many headers
-    /// were read. The chunks of a head that only the checkpoint knows are read when they are asked for.
-    private func build(_ object: ObjectID, at version: Version) throws(StoreError)
-        -> (through: Version, table: PageTable, settled: Version, epoch: UInt64, parts: Int)
+    /// were read, and what young patches lie over that were not linked yet: true as long as the places are. The chunks of a
+    /// head that only the checkpoint knows are read when they are asked for.
+    func build(_ object: ObjectID, at version: Version) throws(StoreError)
+        -> (
+            through: Version, table: PageTable, settled: Version, epoch: UInt64, parts: Int,
+            links: [(patch: Place, under: PageTable.Slot)]
+        )
     {
         // The young layers first: what is settled meanwhile is then seen twice rather than not at all.
         let (young, through, segments) = try state.withLock { (state) throws(StoreError) in
@@ -99,11 +105,12 @@ extension PageStore {
             let now = try t.row(.meta, StoreMeta.key, StoreMeta.self)
             guard let now else { throw StoreError(.damaged, "the page store has no meta row", path: lmdb.path) }
             var hasYoungPages = false
+            var links: [(patch: Place, under: PageTable.Slot)] = []
             var (storage, _, parts) = try settledStorage(segments, settled: now.mark.settled, t) { segment, storage in
                 for record in young where record.version > now.mark.settled {
                     guard record.version >= segment.from, record.version <= segment.through else { continue }
                     for layer in record.layers where layer.object == segment.object {
-                        Self.apply(layer, to: &storage)
+                        apply(layer, to: &storage, &links)
                         hasYoungPages = true
                     }
                 }
@@ -113,7 +120,7 @@ extension PageStore {
             let table = PageTable(
                 object: object, version: version, sources: Set(segments.map(\.object)), hasYoungPages: hasYoungPages,
                 storage: storage)
-            return (through, table, now.mark.settled, now.epoch, parts)
+            return (through, table, now.mark.settled, now.epoch, parts, links)
         }
     }
 
@@ -168,10 +175,14 @@ extension PageStore {
         try lmdb.read { (t) throws(StoreError) in try settledStorage(segments, over: nil, t) { _, _ in }.storage.slots }
     }
 
-    static func apply(_ layer: YoungLayer, to storage: inout PageTable.Storage) {
+    private func apply(
+        _ layer: YoungLayer, to storage: inout PageTable.Storage, _ links: inout [(patch: Place, under: PageTable.Slot)]
+    ) {
         storage.size = layer.size
         if layer.floorPage != .max { storage.clear(from: Int(layer.floorPage)) }
         for (entry, place) in zip(layer.entries, layer.places) {
+            // Only what recovery found is not linked: looking it up reads chunks of the checkpoint.
+            if entry.isPatch, youngPages.isUnlinked(place) { links.append((place, storage[Int(entry.page)])) }
             storage.lay(PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum), over: Int(entry.page))
         }
     }

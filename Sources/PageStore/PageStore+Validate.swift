@@ -123,6 +123,8 @@ extension PageStore {
             try lmdb.write { (t) throws(StoreError) in
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
                 meta.clean = false
+                // From here on an older program must refuse the store.
+                meta.format = StoreMeta.currentFormat
                 // Versions and numbers from here on may be told to callers and then lost with a power cut.
                 let (version, id) = state.withLock { ($0.nextVersion, $0.nextID) }
                 meta.nextVersion = max(meta.nextVersion, version)

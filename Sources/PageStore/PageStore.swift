@@ -25,6 +25,7 @@ public final class PageStore: @unchecked Sendable {
     let pages: File
     let leases: LeaseFile
     let state: Monitor<State>
+    let youngPages = YoungPages()
     /// One merge at a time; taken before `settling`, which it lets go of between its transactions.
     let merging = Mutex(())
     /// One transaction that settles, merges or stages at a time.

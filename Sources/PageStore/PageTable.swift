@@ -12,13 +12,20 @@ struct Place: Hashable {
     static let lost = Place(rawValue: 3 << 62)
     /// A page of `pages.lmdb`, by its number in the file, which is never 0.
     static func file(_ page: Int) -> Place { Place(rawValue: UInt64(page)) }
-    /// A page of the journal, by its logical position in bytes.
-    static func journal(_ position: UInt64) -> Place { Place(rawValue: 2 << 62 | position >> UInt64(Page.shift)) }
+    /// Not asked yet: what a patch of a record that recovery found lies over.
+    static let unknown = Place(rawValue: 1 << 62)
+    /// A page of a young record, whole or a patch: a node of `YoungPages`. Of `serial` the lower 30 bits count.
+    static func young(node: Int, serial: UInt32) -> Place {
+        Place(rawValue: 2 << 62 | UInt64(serial & serialMask) << 32 | UInt64(UInt32(node)))
+    }
+
+    static let serialMask: UInt32 = 1 << 30 - 1
 
     enum Kind {
         case zeros
         case file(page: Int)
-        case journal(position: UInt64)
+        case young(node: Int, serial: UInt32)
+        case unknown
         case lost
     }
 
@@ -26,10 +33,13 @@ struct Place: Hashable {
         let value = rawValue & (1 << 62 - 1)
         switch rawValue >> 62 {
         case 0: return value == 0 ? .zeros : .file(page: Int(value))
-        case 2: return .journal(position: value << UInt64(Page.shift))
+        case 1: return .unknown
+        case 2: return .young(node: Int(value & 0xffff_ffff), serial: UInt32(value >> 32))
         default: return .lost
         }
     }
+
+    @inline(__always) var isYoung: Bool { rawValue >> 62 == 2 }
 
     /// The page's number in the file, where it is there.
     @inline(__always) var filePage: Int? { rawValue != 0 && rawValue >> 62 == 0 ? Int(rawValue) : nil }
@@ -192,6 +202,8 @@ final class PageTable: @unchecked Sendable {
     let hasYoungPages: Bool
     private let mutex = Mutex(())
     private var storage: Storage
+    /// Pages in a row that commits compared and found changed all over. Used by the thread that commits the object.
+    var wholeStreak = 0
 
     init(object: ObjectID, version: Version, sources: Set<ObjectID>, hasYoungPages: Bool, storage: consuming Storage) {
         self.hasYoungPages = hasYoungPages

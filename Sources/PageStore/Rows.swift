@@ -49,7 +49,8 @@ extension LMDB.Transaction {
 struct StoreMeta: Row {
     static let what = "the page store's meta row"
     static let key = Key("store")
-    static let currentFormat: UInt32 = 1
+    /// 2: the journal may hold line patches.
+    static let currentFormat: UInt32 = 2
 
     var format = currentFormat
     var store: StoreUUID

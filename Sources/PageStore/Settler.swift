@@ -77,13 +77,25 @@ extension PageStore {
         state.wake()
     }
 
+    /// Bytes of young records that stay in memory in pauses, as a share of the ring: the newest, which are most likely what the
+    /// next patches are found against.
+    private static let keptShare = 8
+
+    /// Nobody commits much: memory goes back, once the lock is left.
     private func giveMemoryBack() {
-        // Freed once the lock is left.
         let idle = state.withLock { state in
-            defer { state.spareBuffers = [] }
-            let kept = state.young.compactMap(\.bytes)
-            for index in state.young.indices { state.young[index].bytes = nil }
-            return (state.spareBuffers, kept)
+            var dropped: [AlignedBuffer] = state.spareBuffers
+            state.spareBuffers = []
+            var kept = 0
+            for index in state.young.indices.reversed() {
+                guard let bytes = state.young[index].bytes else { continue }
+                kept += bytes.buffer.capacity
+                guard kept > ringBytes / Self.keptShare else { continue }
+                for layer in state.young[index].layers where layer.record == 0 { youngPages.forgetBytes(of: layer.places) }
+                dropped.append(bytes.buffer)
+                state.young[index].bytes = nil
+            }
+            return dropped
         }
         withExtendedLifetime(idle) {}
     }

@@ -15,6 +15,8 @@ struct RecordBytes {
     var buffer: AlignedBuffer
     /// Where the record begins in `buffer`.
     var start: Int
+    /// The buffer is as large as those that records are made in, and goes back to them.
+    var isSpare: Bool
 }
 
 /// One object's layer of a young record.

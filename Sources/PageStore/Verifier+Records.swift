@@ -95,18 +95,55 @@ extension Verifier {
                     Checksum.of(UnsafeRawPointer(buffer.base) + 16, count: Int(header.prologueBytes) - 16) == header.checksum
                 else { throw StoreError(.damaged, "the record's prologue is not what was written") }
                 summary.bytesChecked += count
-                var page = UnsafeRawPointer(buffer.base) + count - Int(header.pageCount) * Page.size
-                for layer in record.layers where layer.record == 0 {
-                    for entry in layer.entries where !entry.isZero {
-                        summary.pagesChecked += 1
-                        if Checksum.of(page, count: Page.size) != entry.checksum {
-                            find(
-                                .damage, place, "page \(entry.page) does not match its checksum", layer.object,
-                                PageRange(start: Int(entry.page), count: 1))
-                        }
-                        page += Page.size
-                    }
+                let prologue = try JournalPrologue(
+                    header: header, bytes: UnsafeRawBufferPointer(buffer[0..<Int(header.prologueBytes)]))
+                check(prologue, record, UnsafeRawPointer(buffer.base), place)
+                try checkPatches(record, place)
+            }
+        }
+    }
+
+    /// The whole pages of a record that was read from the journal, and the lines of its patches.
+    private func check(_ prologue: JournalPrologue, _ record: YoungRecord, _ bytes: UnsafeRawPointer, _ place: String) {
+        var page = bytes + prologue.layout.pages
+        var lines = bytes + prologue.layout.lines
+        for layer in prologue.layers where layer.record == 0 {
+            for entry in layer.entries where entry.isWhole {
+                summary.pagesChecked += 1
+                if Checksum.of(page, count: Page.size) != entry.checksum {
+                    find(
+                        .damage, place, "page \(entry.page) does not match its checksum", layer.object,
+                        PageRange(start: Int(entry.page), count: 1))
                 }
+                page += Page.size
+            }
+            let count = layer.lineCount * LineMask.lineSize
+            if count > 0, Checksum.of(lines, count: count) != layer.lineSum {
+                find(.damage, place, "the lines of patches of object \(layer.object) do not match their checksum", layer.object)
+            }
+            lines += count
+        }
+    }
+
+    /// The pages that a record's patches make, each with the whole chain below it.
+    private func checkPatches(_ record: YoungRecord, _ place: String) throws(StoreError) {
+        let page = AlignedBuffer(capacity: Page.size)
+        for layer in record.layers where layer.record == 0 && layer.entries.contains(where: \.isPatch) {
+            if layer.places.contains(where: { !store.youngPages.isKnown($0) }) {
+                try store.linkYoungPages(of: layer.object, at: record.version)
+            }
+            for (entry, patch) in zip(layer.entries, layer.places) where entry.isPatch {
+                summary.pagesChecked += 1
+                summary.bytesChecked += Page.size
+                var isIntact = false
+                do throws(StoreError) {
+                    try store.readYoung(patch, into: page.base, usesMemory: false)
+                    isIntact = Checksum.of(UnsafeRawPointer(page.base), count: Page.size) == entry.checksum
+                } catch { guard error.code == .damaged else { throw error } }
+                guard !isIntact else { continue }
+                find(
+                    .damage, place, "page \(entry.page) does not match its checksum: its patch, or what that lies over, is damaged",
+                    layer.object, PageRange(start: Int(entry.page), count: 1))
             }
         }
     }

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Glibc
 internal import HostMemory
 public import PageStore
 public import VMTypes
@@ -130,6 +131,15 @@ extension Store {
         public var changedPages: Int
         /// Bytes that differ, of the size that both have.
         public var changedBytes: Int
+        /// The 64-byte lines that differ, page by page.
+        public var lines: [PageLines]
+
+        /// 64-byte lines of one page that differ.
+        public struct PageLines: Hashable, Sendable {
+            public var page: Int
+            /// A bit a line, from bit 0.
+            public var mask: UInt64
+        }
     }
 
     /// What differs between two states, by object; an object is the same one where its number is.
@@ -161,14 +171,16 @@ extension Store {
         guard let old else {
             let size = new?.size ?? 0
             return Difference(
-                name: name, id: id, kind: .added, sizeBefore: 0, sizeAfter: size, pages: [], changedPages: 0, changedBytes: 0)
+                name: name, id: id, kind: .added, sizeBefore: 0, sizeAfter: size, pages: [], changedPages: 0, changedBytes: 0,
+                lines: [])
         }
         guard let new else {
             return Difference(
                 name: name, id: id, kind: .removed, sizeBefore: old.size, sizeAfter: 0, pages: [], changedPages: 0,
-                changedBytes: 0)
+                changedBytes: 0, lines: [])
         }
         var runs: [PageRange] = []
+        var lines: [Difference.PageLines] = []
         var bytes = 0
         let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)
         defer { buffers.deallocate() }
@@ -177,18 +189,30 @@ extension Store {
                 let one = PageRange(start: page, count: 1)
                 try old.read(one, into: buffers)
                 try new.read(one, into: buffers + Page.size)
-                let different = (0..<Page.size).count {
-                    buffers.load(fromByteOffset: $0, as: UInt8.self) != buffers.load(fromByteOffset: Page.size + $0, as: UInt8.self)
-                }
+                let (mask, different) = Self.differences(buffers, buffers + Page.size)
                 guard different > 0 else { continue }
                 bytes += different
+                lines.append(Difference.PageLines(page: page, mask: mask))
                 if let last = runs.last, last.end == page { runs[runs.count - 1].count += 1 } else { runs.append(one) }
             }
         }
         if runs.isEmpty && old.size == new.size { return nil }
         return Difference(
             name: name, id: id, kind: old.size == new.size ? .changed : .resized, sizeBefore: old.size, sizeAfter: new.size,
-            pages: runs, changedPages: runs.reduce(0) { $0 + $1.count }, changedBytes: bytes)
+            pages: runs, changedPages: runs.reduce(0) { $0 + $1.count }, changedBytes: bytes, lines: lines)
+    }
+
+    /// The lines in which two pages differ, and how many bytes do.
+    private static func differences(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer) -> (lines: UInt64, bytes: Int) {
+        var mask: UInt64 = 0
+        var bytes = 0
+        let size = 64
+        for line in 0..<Page.size / size where memcmp(a + line * size, b + line * size, size) != 0 {
+            mask |= 1 << UInt64(line)
+            for byte in line * size..<(line + 1) * size
+            where a.load(fromByteOffset: byte, as: UInt8.self) != b.load(fromByteOffset: byte, as: UInt8.self) { bytes += 1 }
+        }
+        return (mask, bytes)
     }
 
     /// Makes the next version hold what `state` held: all objects and maps, or one object's bytes.

@@ -2,12 +2,18 @@ internal import Glibc
 public import PageStore
 public import VMTypes
 
-/// What a page holds: bytes that follow from a seed, up to `valid` of them, then zeros. Seed 0 is zeros throughout.
+/// What a page holds: bytes that follow from a seed, with some lines changed since, up to `valid` of them, then zeros. Seed 0
+/// is zeros throughout.
 public struct PageContent: Hashable, Sendable {
     public var seed: UInt64
+    /// A number for each 64-byte line that was changed by itself.
+    public var lines: [Int: UInt64] = [:]
     public var valid = Page.size
 
+    public init(seed: UInt64) { self.seed = seed }
+
     public static let zeros = PageContent(seed: 0)
+    public var isZeros: Bool { seed == 0 && lines.isEmpty }
 
     /// Writes the bytes to `p`.
     public func fill(_ p: UnsafeMutableRawPointer) {
@@ -15,6 +21,7 @@ public struct PageContent: Hashable, Sendable {
         memset(p, Int32(UInt8(truncatingIfNeeded: seed)), Page.size)
         p.storeBytes(of: seed, as: UInt64.self)
         p.storeBytes(of: seed, toByteOffset: Page.size - 8, as: UInt64.self)
+        for (line, number) in lines { p.storeBytes(of: number, toByteOffset: line * 64 + 32, as: UInt64.self) }
         if valid < Page.size { memset(p + valid, 0, Page.size - valid) }
     }
 }

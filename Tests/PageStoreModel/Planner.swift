@@ -145,6 +145,13 @@ public struct Planner {
             switch number(1...10) {
             case 1: pages[page] = .zeros
             case 2: pages[page] = object.content(page)
+            case 3...6:
+                var content = object.content(page)
+                for _ in 0..<number(1...3) {
+                    content.lines[number(0...63)] = model.nextSeed
+                    model.nextSeed += 1
+                }
+                pages[page] = content
             default:
                 pages[page] = PageContent(seed: model.nextSeed << 8 | UInt64(1 + model.nextSeed % 255))
                 model.nextSeed += 1
@@ -161,9 +168,9 @@ public struct Planner {
         for (page, content) in pages {
             var content = content
             content.valid = min(content.valid, object.size - page * Page.size)
-            if content.seed == 0 { content = .zeros }
+            if content.isZeros { content = .zeros }
             all[page] = content
-            object.pages[page] = content.seed == 0 ? nil : content
+            object.pages[page] = content.isZeros ? nil : content
         }
         var layer = index.map { plan.layers[$0] } ?? CommitPlan.Layer(object: id, size: object.size)
         layer.pages = all.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }

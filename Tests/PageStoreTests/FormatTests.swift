@@ -54,7 +54,7 @@ import VMTypes
 
         let record = try Layout("Record header", in: bytes, at: 4096)
         #expect(bytes.text(4096, 8) == "VARVEREC" && record["magic"] == 0x4345_5245_5652_4156)
-        #expect(record["format"] == 1 && record["flags"] == 0 && bytes[4096 + 24..<4096 + 40] == uuid)
+        #expect(record["format"] == 2 && record["flags"] == 0 && bytes[4096 + 24..<4096 + 40] == uuid)
         #expect(record["nonce"] != 0 && record["version"] == 1 && record["previous version"] == 0)
         #expect(record["chain"] == 0 && record["position"] == 0)
         #expect(record["flushed through"] == 0 && record["settled through"] == 0)
@@ -68,7 +68,7 @@ import VMTypes
 
         let layer = try Layout("Layer", in: bytes, at: 4096 + 128)
         #expect(layer["object"] == object.rawValue && layer["size"] == UInt64(heap.count) && layer["record"] == 0)
-        #expect(layer["floor page"] == 0xffff_ffff && layer["entry count"] == 4)
+        #expect(layer["floor page"] == 0xffff_ffff && layer["entry count"] == 4 && layer["lines checksum"] == 0)
         var page = 8192
         for (index, number) in [0, 1, 2, 4].enumerated() {
             let entry = try Layout("Entry", in: bytes, at: 4096 + 128 + 40 + index * 20)
@@ -99,6 +99,56 @@ import VMTypes
         #expect(second["version"] == 2 && second["previous version"] == 1 && second["position"] == first["length"])
         #expect(second["chain"] == first["checksum"] && second["nonce"] == first["nonce"] && second["flags"] == 1)
         #expect(second["flushed through"] == 1 && second["operation bytes"] == 0)
+    }
+
+    /// Patches alone: their lines follow the prologue.
+    @Test func linesFollowThePrologue() throws {
+        let (store, object, heap) = try Self.make(folder.path)
+        defer { store.abandon() }
+        // Patches are found against the head's page table.
+        _ = try store.head(of: object)
+        // Lines 3 and 63 of page 0, line 0 of page 4; page 2 is as it was.
+        for (page, line) in [(0, 3), (0, 63), (4, 0)] { (heap.base + page * 4096 + line * 64).storeBytes(of: 9_999, as: UInt64.self) }
+        _ = try store.commit([heap.layer(object, [0, 2, 4])])
+        let bytes = try Bytes(folder.path + "/journal")
+        let first = 4096 + Int(try Layout("Record header", in: bytes, at: 4096)["length"])
+        let record = try Layout("Record header", in: bytes, at: first)
+        let prologue = 128 + 40 + 2 * 20
+        #expect(record["prologue bytes"] == UInt64(prologue) && record["page count"] == 0 && record["length"] == 4096)
+        #expect(record["checksum"] == bytes.sum(first + 16..<first + prologue))
+        let layer = try Layout("Layer", in: bytes, at: first + 128)
+        #expect(layer["entry count"] == 2 && layer["lines checksum"] == bytes.sum(first + prologue..<first + prologue + 3 * 64))
+        for (index, (number, mask)) in [(0, 1 << 3 | 1 << 63), (4, 1)].enumerated() as EnumeratedSequence<[(Int, UInt64)]> {
+            let entry = try Layout("Entry", in: bytes, at: first + 128 + 40 + index * 20)
+            #expect(entry["page"] == UInt64(number) && entry["mask"] == mask)
+            #expect(entry["checksum"] == Bytes(heap.base + number * 4096, 4096).sum(0..<4096))
+        }
+        var at = first + prologue
+        for (page, line) in [(0, 3), (0, 63), (4, 0)] {
+            #expect(Array(bytes[at..<at + 64]) == Bytes(heap.base + page * 4096 + line * 64, 64).all)
+            at += 64
+        }
+        #expect(bytes[at..<first + 4096].allSatisfy { $0 == 0 })
+    }
+
+    /// Patches beside whole pages: their lines follow the pages.
+    @Test func linesFollowThePages() throws {
+        let (store, object, heap) = try Self.make(folder.path)
+        defer { store.abandon() }
+        // Patches are found against the head's page table.
+        _ = try store.head(of: object)
+        heap.fill(0, 123_456)
+        (heap.base + 2 * 4096 + 64).storeBytes(of: 9_999, as: UInt64.self)
+        _ = try store.commit([heap.layer(object, [0, 2])])
+        let bytes = try Bytes(folder.path + "/journal")
+        let first = 4096 + Int(try Layout("Record header", in: bytes, at: 4096)["length"])
+        let record = try Layout("Record header", in: bytes, at: first)
+        #expect(record["page count"] == 1 && record["length"] == 3 * 4096)
+        #expect(Array(bytes[first + 4096..<first + 8192]) == Bytes(heap.base, 4096).all)
+        #expect(Array(bytes[first + 8192..<first + 8256]) == Bytes(heap.base + 2 * 4096 + 64, 64).all)
+        #expect(bytes[first + 8256..<first + 12288].allSatisfy { $0 == 0 })
+        let layer = try Layout("Layer", in: bytes, at: first + 128)
+        #expect(layer["lines checksum"] == bytes.sum(first + 8192..<first + 8256))
     }
 
     @Test func everyOperationIsEncodedAsDrawn() {
@@ -159,7 +209,7 @@ import VMTypes
         // Rows stand behind their keys; older copies of a page may hold older ones.
         let meta = try bytes.rows(key: Array("store".utf8), "Meta row").filter { $0["settled"] == 1 && $0["clean"] == 1 }
         let row = try #require(meta.first)
-        #expect(row["format"] == 1 && row["position"] == 4 * 4096 && row["last"] == 1 && row["next record"] == 2)
+        #expect(row["format"] == 2 && row["position"] == 4 * 4096 && row["last"] == 1 && row["next record"] == 2)
         #expect(row["last position"] == 0 && row["longest record"] == 1 << 20)
         #expect(row["retained versions"] == 8 && row["retained seconds"] == 0 && row["window base"] == 0x1234_0000_0000)
         let big = withUnsafeBytes(of: object.rawValue.bigEndian) { Array($0) }

@@ -24,6 +24,11 @@ import Testing
         #expect(differences[0]["changed_pages"] as? Int == 1)
         #expect(differences[0]["pages"] as? [[String: Int]] == [["start": 2, "count": 1]])
         #expect(store("diff", "s", "--pages").text.contains("f: page 2"))
+        // 100 zeros over random bytes: the page's first two lines.
+        let lines = try #require(differences[0]["lines"] as? [[String: Any]])
+        #expect(lines.count == 1 && lines[0]["page"] as? Int == 2)
+        #expect(lines[0]["lines"] as? [[String: Int]] == [["start": 0, "count": 2]])
+        #expect(store("diff", "s", "--lines").text.contains("f: page 2, lines 0–1"))
         #expect(store("diff", "s", "s").code == 0)
         #expect(try store("diff", "s", "s", "--json").json()["different"] as? Bool == false)
         #expect(store("diff", "s", "none").code == 2)

@@ -12,6 +12,7 @@ struct DiffCommand: Subcommand {
             Example:
               varve diff photos.varve before head
               varve diff photos.varve 12 15 --object index --pages
+              varve diff photos.varve before head --lines
             """)
 
     @OptionGroup var store: StoreArgument
@@ -23,6 +24,8 @@ struct DiffCommand: Subcommand {
     var object: String?
     @Flag(help: "List the pages that differ.")
     var pages = false
+    @Flag(help: "List the 64-byte lines that differ, page by page.")
+    var lines = false
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
@@ -40,7 +43,7 @@ struct DiffCommand: Subcommand {
             ]),
             text: differences.isEmpty
                 ? "No differences between \(Printable.text(a)) and \(Printable.text(b))."
-                : report.text + (pages ? "\n" + report.pageList : ""))
+                : report.text + (pages ? "\n" + report.pageList : "") + (lines ? "\n" + report.lineList : ""))
         return differences.isEmpty ? .success : .differences
     }
 
@@ -82,6 +85,26 @@ struct DifferenceReport {
         }.joined(separator: "\n")
     }
 
+    /// The lines of each page, object by object.
+    var lineList: String {
+        differences.flatMap { difference in
+            difference.lines.map { page in
+                let ranges = Self.ranges(page.mask).map { $0.count == 1 ? "\($0.start)" : "\($0.start)–\($0.end - 1)" }
+                let noun = page.mask.nonzeroBitCount == 1 ? "line" : "lines"
+                return "\(Printable.text(difference.name)): page \(page.page), \(noun) \(ranges.joined(separator: ", "))"
+            }
+        }.joined(separator: "\n")
+    }
+
+    /// The runs of lines of a page.
+    private static func ranges(_ mask: UInt64) -> [PageRange] {
+        var runs: [PageRange] = []
+        for line in 0..<64 where mask & 1 << UInt64(line) != 0 {
+            if let last = runs.last, last.end == line { runs[runs.count - 1].count += 1 } else { runs.append(PageRange(start: line, count: 1)) }
+        }
+        return runs
+    }
+
     var json: JSON {
         .array(
             differences.map { difference in
@@ -91,6 +114,15 @@ struct DifferenceReport {
                     ("size_after", .unsigned(difference.sizeAfter)), ("changed_pages", .integer(difference.changedPages)),
                     ("changed_bytes", .integer(difference.changedBytes)),
                     ("pages", .array(difference.pages.map(Self.json))),
+                    (
+                        "lines",
+                        .array(
+                            difference.lines.map { page in
+                                .object([
+                                    ("page", .integer(page.page)), ("lines", .array(Self.ranges(page.mask).map(Self.json))),
+                                ])
+                            })
+                    ),
                 ])
             })
     }

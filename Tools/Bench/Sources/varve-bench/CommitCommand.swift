@@ -24,11 +24,18 @@ struct CommitCommand: ParsableCommand {
     @Option(help: "Which pages a commit stores to: \(PageChoice.allCases.map(\.rawValue).joined(separator: ", ")).")
     var choice = PageChoice.uniform
 
+    @Option(help: "The bytes of each page that Varve's engines change, a divisor of 4096; the others write whole pages.")
+    var bytes = 4096
+
     @Option(help: "The seed of the pages' choice and contents.")
     var seed: UInt64 = 1
 
     @Option(help: .hidden)
     var peers: String?
+
+    func validate() throws {
+        guard bytes > 0, 4096 % bytes == 0 else { throw ValidationError("\(bytes) does not divide 4096") }
+    }
 
     func run() throws {
         let plan = quick ? CommitPlan.quick : .full
@@ -71,7 +78,7 @@ struct CommitCommand: ParsableCommand {
                 "no engine is called \(name); there are \(EngineCatalog.names.joined(separator: ", "))")
         }
         return EngineCatalog.names.filter(asked.contains).compactMap { name in
-            let launch = EngineCatalog.launch(name, peers: peers)
+            let launch = EngineCatalog.launch(name, peers: peers, bytes: bytes)
             if launch == nil { StandardError.print("\(name): skipped: not built") }
             return launch
         }

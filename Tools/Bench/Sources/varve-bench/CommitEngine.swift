@@ -12,8 +12,10 @@ protocol CommitEngine: AnyObject {
 }
 
 /// Makes an object of `pageCount` pages in the folder `directory`, every page filled by `fill` (any whole number
-/// of pages at a time), and leaves it durable, mapped and resident.
+/// of pages at a time), and leaves it durable, mapped and resident. A commit changes the first `bytes` bytes, a divisor of a
+/// page's, from some place on in each of its pages.
 typealias MakeCommitEngine =
     @Sendable (
-        _ directory: String, _ pageCount: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void
+        _ directory: String, _ pageCount: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void,
+        _ bytes: Int
     ) throws -> any CommitEngine

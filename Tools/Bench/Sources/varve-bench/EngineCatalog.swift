@@ -16,10 +16,11 @@ enum EngineCatalog {
     /// The engine that the ratios are relative to.
     static let reference = "pwrite"
 
-    /// How to start `name`, or nil where it has been neither built as a peer nor registered.
-    static func launch(_ name: String, peers: String?) -> EngineLaunch? {
+    /// How to start `name`, or nil where it has been neither built as a peer nor registered. Our engines store `bytes` bytes to
+    /// each page, the peers all of it.
+    static func launch(_ name: String, peers: String?, bytes: Int = 4096) -> EngineLaunch? {
         if SwiftEngines.all[name] != nil {
-            return EngineLaunch(name: name, executable: "/proc/self/exe", arguments: ["engine", name])
+            return EngineLaunch(name: name, executable: "/proc/self/exe", arguments: ["engine", "--bytes", "\(bytes)", name])
         }
         guard let path = peers.map({ "\($0)/\(name)" }), FileManager.default.isExecutableFile(atPath: path) else {
             return nil

@@ -9,10 +9,11 @@ struct EngineCommand: ParsableCommand {
     @Argument var directory: String
     @Argument var objectBytes: UInt64
     @Argument var seed: UInt64
+    @Option var bytes = 4096
 
     func run() throws {
         guard let make = SwiftEngines.all[name] else { throw ValidationError("no engine is called \(name)") }
-        let status = EngineHost(make: make).serve(directory: directory, objectBytes: objectBytes, seed: seed)
+        let status = EngineHost(make: make, bytes: bytes).serve(directory: directory, objectBytes: objectBytes, seed: seed)
         throw ExitCode(status)
     }
 }

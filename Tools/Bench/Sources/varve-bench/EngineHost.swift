@@ -5,8 +5,11 @@ final class EngineHost {
     private let make: MakeCommitEngine
     private var engine: (any CommitEngine)?
 
-    init(make: @escaping MakeCommitEngine) {
+    private let bytes: Int
+
+    init(make: @escaping MakeCommitEngine, bytes: Int) {
         self.make = make
+        self.bytes = bytes
     }
 
     /// Serves the protocol until `quit`; an error of the engine ends the process with its text on stderr.
@@ -31,9 +34,8 @@ final class EngineHost {
 
     private func prepare(_ directory: String, pageCount: Int) {
         orFail("prepare") {
-            engine = try make(directory, pageCount) { bytes in
-                peer_fill(bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
-            }
+            engine = try make(
+                directory, pageCount, { peer_fill($0.baseAddress?.assumingMemoryBound(to: UInt8.self), $0.count) }, bytes)
         }
     }
 

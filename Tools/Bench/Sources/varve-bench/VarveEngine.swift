@@ -7,8 +7,11 @@ final class VarveEngine: CommitEngine {
     private let task: VMTask
     private let address: UInt64
     private let declares: Bool
+    /// Bytes of each page that a commit changes.
+    private let bytes: Int
 
-    init(directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool) throws {
+    init(directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool, bytes: Int) throws {
+        self.bytes = bytes
         self.declares = declares
         try Store.create(directory + "/store")
         store = try Store.open(directory + "/store")
@@ -22,9 +25,11 @@ final class VarveEngine: CommitEngine {
 
     func commit(pages: UnsafeBufferPointer<UInt32>, contents: UnsafeRawBufferPointer) throws {
         for (index, page) in pages.enumerated() {
-            let target = address + UInt64(page) * UInt64(Page.size)
-            if declares { task.touch(address: target, size: UInt64(Page.size)) }
-            memcpy(task.pointer(target), contents.baseAddress! + index * Page.size, Page.size)
+            // Few bytes lie at another place of each page.
+            let offset = Int(page) * bytes % Page.size
+            let target = address + UInt64(page) * UInt64(Page.size) + UInt64(offset)
+            if declares { task.touch(address: target, size: UInt64(bytes)) }
+            memcpy(task.pointer(target), contents.baseAddress! + index * Page.size + offset, bytes)
         }
         try store.commit(declaredOnly: declares)
     }
