@@ -93,6 +93,7 @@ final class CommitRequest: @unchecked Sendable {
                     let sum = Checksum.of(UnsafeRawPointer(destination), count: Page.size)
                     if isUnchanged(index, page, sum, destination) { continue }
                     if sum == Checksum.zeroPage, isZeroPage(destination) {
+                        if Mutant.isPlanted(.zerosForgotten) { continue }
                         entries.append(PageEntry(page: UInt32(page), mask: PageEntry.zeros, checksum: sum))
                     } else {
                         entries.append(PageEntry(page: UInt32(page), mask: PageEntry.wholePage, checksum: sum))

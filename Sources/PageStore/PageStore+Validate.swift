@@ -122,7 +122,7 @@ extension PageStore {
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
-                meta.clean = false
+                if !Mutant.isPlanted(.storeStaysClean) { meta.clean = false }
                 // Versions and numbers from here on may be told to callers and then lost with a power cut.
                 let (version, id) = state.withLock { ($0.nextVersion, $0.nextID) }
                 meta.nextVersion = max(meta.nextVersion, version)
