@@ -70,7 +70,9 @@ struct WriteOrderTests {
     @Test func whatARecoveryShowsIsOnTheDisk() throws {
         var recovered = 0
         for seed in UInt64(1)...4 {
-            let run = try work(Self.pageStore, seed: seed).moments.filter { $0.acknowledged > 0 }
+            let whole = try work(Self.pageStore, seed: seed)
+            // Closing, after the last line, moves no version: an opening that finds the store closed needs nothing of it.
+            let run = whole.moments.filter { $0.acknowledged > 0 && $0.acknowledged < whole.acknowledged.count }
             let young = run.filter { !pending(Self.journal, $0.disk).isEmpty }
             let meta = run.filter { pending(Self.pages, $0.disk).contains { ($0.block ?? 2) < 2 } }
             for (number, moment) in (young.suffix(4) + meta.suffix(4)).enumerated() {
@@ -101,7 +103,8 @@ struct WriteOrderTests {
                 let names = moment.disk.current.names.entries
                 for name in names.keys where !name.contains("/") && !name.hasPrefix(".") && moment.disk.durableNames.entries[name] == nil {
                     named += 1
-                    for path in names.keys where path == name || path.hasPrefix(name + "/") {
+                    // What LMDB shares between processes is made anew by whoever opens first.
+                    for path in names.keys where (path == name || path.hasPrefix(name + "/")) && !path.hasSuffix("-lock") {
                         #expect(pending(path, moment.disk).isEmpty, "seed \(seed), event \(moment.event): \(path)")
                     }
                 }
