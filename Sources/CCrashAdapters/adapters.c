@@ -8,16 +8,28 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *failure(const char *format, ...) {
-    static char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    for (char *p = text; *p; p++)
+static char sentence[512];
+/// Whether the last sentence was the store's own.
+static int was_refused;
+
+static const char *set_sentence(const char *format, va_list arguments, int is_refusal) {
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    for (char *p = sentence; *p; p++)
         if (*p == '\n') *p = ' ';
-    return text;
+    was_refused = is_refusal;
+    return sentence;
 }
+
+#define SENTENCE(name, is_refusal)                                                                                   \
+    const char *name(const char *format, ...) {                                                                      \
+        va_list arguments;                                                                                           \
+        va_start(arguments, format);                                                                                 \
+        const char *result = set_sentence(format, arguments, is_refusal);                                            \
+        va_end(arguments);                                                                                           \
+        return result;                                                                                               \
+    }
+SENTENCE(failure, 0)
+SENTENCE(refusal, 1)
 
 static uint64_t next_random(uint64_t *state) {
     uint64_t z = (*state += 0x9e3779b97f4a7c15);
@@ -50,19 +62,19 @@ size_t model_value(uint64_t seed, int key, uint64_t writer, unsigned char *bytes
     return length;
 }
 
+static const struct kind *const families[] = {lmdb_kinds, sqlite_kinds, plain_kinds, NULL};
+
 static const struct kind *find(const char *name) {
-    for (const struct kind *kind = lmdb_kinds; kind->name; kind++)
-        if (strcmp(kind->name, name) == 0) return kind;
-    for (const struct kind *kind = sqlite_kinds; kind->name; kind++)
-        if (strcmp(kind->name, name) == 0) return kind;
+    for (const struct kind *const *family = families; *family; family++)
+        for (const struct kind *kind = *family; kind->name; kind++)
+            if (strcmp(kind->name, name) == 0) return kind;
     return NULL;
 }
 
 const char *crash_adapter_name(int number) {
-    for (const struct kind *kind = lmdb_kinds; kind->name; kind++)
-        if (number-- == 0) return kind->name;
-    for (const struct kind *kind = sqlite_kinds; kind->name; kind++)
-        if (number-- == 0) return kind->name;
+    for (const struct kind *const *family = families; *family; family++)
+        for (const struct kind *kind = *family; kind->name; kind++)
+            if (number-- == 0) return kind->name;
     return NULL;
 }
 
@@ -137,7 +149,8 @@ static const char *check(const struct kind *kind, const char *folder, uint64_t s
     return failure("a mixture of transactions, of which %d were acknowledged", acknowledged);
 }
 
-static int serve(const struct kind *kind) {
+/// `inspects`: what the store itself says is told apart.
+static int serve(const struct kind *kind, int inspects) {
     char line[8192], folder[4096];
     while (fgets(line, sizeof line, stdin)) {
         unsigned long long seed;
@@ -149,7 +162,7 @@ static int serve(const struct kind *kind) {
         }
         alarm(60);
         const char *problem = check(kind, folder, seed, last);
-        printf("%s\n", problem ? problem : "ok");
+        printf("%s%s\n", problem && inspects && was_refused ? "refused: " : "", problem ? problem : "ok");
         fflush(stdout);
     }
     return 0;
@@ -160,6 +173,8 @@ int crash_adapter_run(const char *store, int count, const char *const *arguments
     if (!kind || count < 1) return 64;
     if (strcmp(arguments[0], "work") == 0 && count == 3) return work(kind, arguments[1], strtoull(arguments[2], NULL, 10));
     if (strcmp(arguments[0], "recover") == 0 && count == 2) return recover(kind, arguments[1]);
-    if (strcmp(arguments[0], "check") == 0 && count == 1) return serve(kind);
+    if (strcmp(arguments[0], "check") == 0 && count == 1) return serve(kind, 0);
+    if (strcmp(arguments[0], "inspect") == 0 && count == 1) return serve(kind, 1);
+    if (strcmp(arguments[0], "serve") == 0 && count == 1) return crash_serve_store(store);
     return 64;
 }

@@ -12,7 +12,7 @@
 
 enum { WHOLE, NAIVE, NOSYNC, NOMETASYNC };
 
-static const char *problem_of(const char *call, int code) { return failure("%s: %s", call, mdb_strerror(code)); }
+static const char *problem_of(const char *call, int code) { return refusal("%s: %s", call, mdb_strerror(code)); }
 
 static const char *open_at(const char *path, int variant, void **store) {
     MDB_env *env;

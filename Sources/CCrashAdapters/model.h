@@ -39,9 +39,11 @@ struct kind {
     const char *path;
 };
 
-extern const struct kind lmdb_kinds[], sqlite_kinds[];
+extern const struct kind lmdb_kinds[], sqlite_kinds[], plain_kinds[];
 
 /// A sentence that stays until the next one.
 const char *failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/// The same, where it is the store itself that says so.
+const char *refusal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

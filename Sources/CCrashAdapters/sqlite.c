@@ -7,7 +7,7 @@
 
 enum { PERSIST, DELETE, WAL, OFF };
 
-static const char *problem_of(sqlite3 *db, const char *call) { return failure("%s: %s", call, sqlite3_errmsg(db)); }
+static const char *problem_of(sqlite3 *db, const char *call) { return refusal("%s: %s", call, sqlite3_errmsg(db)); }
 
 static const char *open_database(const char *folder, int variant, void **store) {
     char path[4096];
@@ -80,7 +80,7 @@ static const char *read_all(void *store, uint64_t seed, uint64_t writer[KEYS]) {
     if (problem) return problem;
     if (sqlite3_prepare_v2(store, "PRAGMA integrity_check", -1, &all, NULL)) return problem_of(store, "integrity_check");
     if (sqlite3_step(all) != SQLITE_ROW) problem = problem_of(store, "integrity_check");
-    else if (strcmp((const char *)sqlite3_column_text(all, 0), "ok") != 0) problem = failure("%s", sqlite3_column_text(all, 0));
+    else if (strcmp((const char *)sqlite3_column_text(all, 0), "ok") != 0) problem = refusal("%s", sqlite3_column_text(all, 0));
     sqlite3_finalize(all);
     return problem;
 }

@@ -19,6 +19,12 @@ static int synced(int fd, long call) {
     if (may_be_ours(fd, &status)) {
         enter();
         file = number(fd, &status);
+        int end = file ? fails(CRASH_CALL_SYNC) : CRASH_CALL_SUCCEEDS;
+        if (end > 0) {
+            // An interrupted one has begun nothing yet.
+            if (end != EINTR) emit(CRASH_SYNC_FAILED, 0, file, 0, 0, NULL, 0, NULL);
+            return leave(end), -1;
+        }
         if (file) {
             count = ++sync_count;
             emit(CRASH_SYNC_BEGIN, 0, file, count, 0, NULL, 0, NULL);
@@ -47,6 +53,8 @@ int fdatasync(int fd) { return synced(fd, SYS_fdatasync); }
         if (!may_be_ours(fd, &status)) return (int)syscall(SYS_ftruncate, fd, size);                                 \
         enter();                                                                                                     \
         uint32_t file = number(fd, &status);                                                                         \
+        int end = file ? fails(CRASH_CALL_TRUNCATE) : CRASH_CALL_SUCCEEDS;                                           \
+        if (end > 0) return leave(end), -1;                                                                          \
         int result = (int)syscall(SYS_ftruncate, fd, size);                                                          \
         int error = errno;                                                                                           \
         if (file && result == 0) emit(CRASH_TRUNCATE, 0, file, 0, (uint64_t)size, NULL, 0, NULL);                    \
@@ -61,6 +69,8 @@ static int allocated(int fd, int mode, off_t offset, off_t length) {
     if (!may_be_ours(fd, &status)) return (int)syscall(SYS_fallocate, fd, mode, offset, length);
     enter();
     uint32_t file = number(fd, &status);
+    int end = file ? fails(CRASH_CALL_ALLOCATE) : CRASH_CALL_SUCCEEDS;
+    if (end > 0) return leave(end), -1;
     int result = (int)syscall(SYS_fallocate, fd, mode, offset, length);
     int error = errno;
     if (file && result == 0) {
@@ -89,6 +99,8 @@ static int renamed(int from_folder, const char *from, int to_folder, const char 
     char a[PATH_SIZE], b[PATH_SIZE];
     const char *old = within(from_folder, from, a), *new = within(to_folder, to, b);
     if (!old && !new) return (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, flags);
+    int end = fails(CRASH_CALL_RENAME);
+    if (end > 0) return errno = end, -1;
     enter();
     struct stat replaced;
     int replaces = syscall(SYS_newfstatat, to_folder, to, &replaced, AT_SYMLINK_NOFOLLOW) == 0;
@@ -118,6 +130,8 @@ static int removed(int folder, const char *path, int flags) {
     char buffer[PATH_SIZE];
     const char *name = within(folder, path, buffer);
     if (!name) return (int)syscall(SYS_unlinkat, folder, path, flags);
+    int end = fails(CRASH_CALL_REMOVE);
+    if (end > 0) return errno = end, -1;
     enter();
     struct stat status;
     int existed = syscall(SYS_newfstatat, folder, path, &status, AT_SYMLINK_NOFOLLOW) == 0;
@@ -144,6 +158,8 @@ static int made(int folder, const char *path, mode_t mode) {
     char buffer[PATH_SIZE];
     const char *name = within(folder, path, buffer);
     if (!name) return (int)syscall(SYS_mkdirat, folder, path, mode);
+    int end = fails(CRASH_CALL_MAKE_FOLDER);
+    if (end > 0) return errno = end, -1;
     enter();
     int result = (int)syscall(SYS_mkdirat, folder, path, mode);
     int error = errno;

@@ -30,7 +30,7 @@ static uint32_t file_count;
 
 ssize_t raw_write(int fd, const void *bytes, size_t count) { return syscall(SYS_write, fd, bytes, count); }
 
-static void die(const char *why) {
+void die(const char *why) {
     raw_write(2, "crash recorder: ", 16);
     raw_write(2, why, strlen(why));
     raw_write(2, "\n", 1);
@@ -39,6 +39,7 @@ static void die(const char *why) {
 
 void emit_all(const void *bytes, size_t count) {
     const char *p = bytes;
+    if (!is_recording()) return;
     while (count > 0) {
         ssize_t done = raw_write(trace, p, count);
         if (done < 0 && errno == EINTR) continue;
@@ -81,12 +82,14 @@ static pid_t first_process(const char *path) {
     return first;
 }
 
-__attribute__((constructor)) static void begin(void) {
+__attribute__((constructor)) void varve_crash_begin(void) {
     const char *folder = getenv("VARVE_CRASHLAB_ROOT"), *path = getenv("VARVE_CRASHLAB_TRACE"), *acks = getenv("VARVE_CRASHLAB_ACKS");
-    if (!folder || !path) return;
+    if (!folder) return;
     root_length = strlen(folder);
     if (root_length == 0 || root_length >= sizeof root) die("VARVE_CRASHLAB_ROOT is too long");
     memcpy(root, folder, root_length + 1);
+    begin_faults();
+    if (!path) return;
     int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) die("the trace can't be opened");
     // Out of the way of programs that expect small numbers.
@@ -106,13 +109,14 @@ __attribute__((constructor)) static void begin(void) {
     }
 }
 
+int is_active(void) { return root_length > 0; }
 int is_recording(void) { return trace >= 0; }
 
 int is_recorded_process(void) { return (pid_t)syscall(SYS_getpid) == process; }
 
 void enter(void) {
     pthread_mutex_lock(&lock);
-    if (!is_recorded_process()) emit_unknown("another process");
+    if (is_recording() && !is_recorded_process()) emit_unknown("another process");
 }
 
 void leave(int error) {
@@ -129,7 +133,7 @@ static const char *below_root(const char *path) {
 }
 
 const char *within(int folder, const char *path, char *buffer) {
-    if (!is_recording()) return NULL;
+    if (!is_active()) return NULL;
     if (path[0] != '/') {
         char link[64];
         if (folder == AT_FDCWD) snprintf(link, sizeof link, "/proc/self/cwd");
@@ -170,7 +174,7 @@ uint32_t add(const struct stat *status, uint32_t flags, const char *path) {
 }
 
 int may_be_ours(int fd, struct stat *status) {
-    if (!is_recording() || fd == trace) return 0;
+    if (!is_active() || fd == trace) return 0;
     int error = errno;
     int result = syscall(SYS_fstat, fd, status) == 0 && (S_ISREG(status->st_mode) || S_ISDIR(status->st_mode)) && status->st_nlink > 0;
     errno = error;

@@ -15,6 +15,8 @@
 /// A descriptor that acknowledges, or -1.
 extern int acknowledgements;
 
+/// Whether calls on files below the root are recorded or may fail.
+int is_active(void);
 int is_recording(void);
 /// Whether this is the process that is recorded, and not one that it started.
 int is_recorded_process(void);
@@ -40,6 +42,16 @@ uint32_t find(const struct stat *status);
 uint32_t add(const struct stat *status, uint32_t flags, const char *path);
 /// Records that the last name of a file went: its inode may be another file's from now on.
 void forget(const struct stat *status);
+
+/// How a call of that kind (of `crash_call`), which is about to be made, is to end: a number of errno, or one of `crash_call_ends`.
+int fails(uint32_t call);
+int is_faulting(void);
+/// Whether calls may fail, and this address lies in the program itself or in a library of the store's.
+int is_stores_code(void *address);
+void begin_faults(void);
+/// How many bytes of so many a short read or write takes; all, where they are one block.
+size_t shortened(size_t count);
+_Noreturn void die(const char *why);
 
 /// Everything that records goes past the C library's own names, which are ours.
 ssize_t raw_write(int fd, const void *bytes, size_t count);

@@ -33,7 +33,10 @@ static int is_volatile(const char *path) {
            (length >= 4 && strcmp(path + length - 4, "-shm") == 0);
 }
 
-static void *mapped(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
+static void *mapped(void *address, size_t length, int protection, int flags, int fd, off_t offset, void *caller) {
+    // A runtime maps memory of its own, and can't go on without it.
+    int end = is_stores_code(caller) ? fails(CRASH_CALL_MAP) : CRASH_CALL_SUCCEEDS;
+    if (end > 0) return errno = end, MAP_FAILED;
     void *result = (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
     if (result == MAP_FAILED || !is_recording() || flags & MAP_ANONYMOUS || !(protection & PROT_WRITE) || (flags & MAP_TYPE) == MAP_PRIVATE)
         return result;
@@ -44,10 +47,10 @@ static void *mapped(void *address, size_t length, int protection, int flags, int
 }
 
 void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-    return mapped(address, length, protection, flags, fd, offset);
+    return mapped(address, length, protection, flags, fd, offset, __builtin_return_address(0));
 }
 void *mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-    return mapped(address, length, protection, flags, fd, offset);
+    return mapped(address, length, protection, flags, fd, offset, __builtin_return_address(0));
 }
 
 ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t length, unsigned flags) {

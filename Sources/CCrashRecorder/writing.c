@@ -14,6 +14,8 @@ static int open_recorded(int folder, const char *path, int flags, mode_t mode) {
     char buffer[PATH_SIZE];
     const char *name = within(folder, path, buffer);
     if (!name || (flags & O_TMPFILE) == O_TMPFILE || flags & O_PATH) return (int)syscall(SYS_openat, folder, path, flags, mode);
+    int end = fails(CRASH_CALL_OPEN);
+    if (end > 0) return errno = end, -1;
     enter();
     struct stat before, after;
     int existed = syscall(SYS_newfstatat, folder, path, &before, 0) == 0;
@@ -76,15 +78,18 @@ static void written(int fd, uint32_t file, const struct stat *before, off_t offs
     }
 }
 
-/// Writes with the lock held, so that the trace has writes to one place in the order in which they were made.
-#define RECORDED_WRITE(fd, offset, parts, count, is_synchronous, call)                                               \
+/// Writes with the lock held, so that the trace has writes to one place in the order in which they were made. What fails writes
+/// nothing; what is short, the first half of its first part.
+#define RECORDED_WRITE(fd, offset, parts, count, is_synchronous, call, shorter)                                      \
     do {                                                                                                             \
         struct stat status;                                                                                          \
         if (!may_be_ours(fd, &status)) return call;                                                                  \
         enter();                                                                                                     \
         uint32_t file = number(fd, &status);                                                                         \
+        int end = file ? fails(CRASH_CALL_WRITE) : CRASH_CALL_SUCCEEDS;                                              \
+        if (end > 0) return leave(end), -1;                                                                          \
         if (file) syscall(SYS_fstat, fd, &status);                                                                   \
-        ssize_t done = call;                                                                                         \
+        ssize_t done = end == CRASH_CALL_IS_SHORT ? shorter : call;                                                  \
         int error = errno;                                                                                           \
         if (file) written(fd, file, &status, offset, parts, count, done, is_synchronous);                            \
         leave(error);                                                                                                \
@@ -102,24 +107,30 @@ ssize_t write(int fd, const void *bytes, size_t count) {
         return done;
     }
     struct iovec part = {(void *)bytes, count};
-    RECORDED_WRITE(fd, -1, &part, 1, 0, raw_write(fd, bytes, count));
+    RECORDED_WRITE(fd, -1, &part, 1, 0, raw_write(fd, bytes, count), raw_write(fd, bytes, shortened(count)));
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
-    RECORDED_WRITE(fd, -1, parts, count, 0, syscall(SYS_writev, fd, parts, count));
+    RECORDED_WRITE(
+        fd, -1, parts, count, 0, syscall(SYS_writev, fd, parts, count),
+        raw_write(fd, parts[0].iov_base, shortened(parts[0].iov_len)));
 }
 
 #define PWRITE(name)                                                                                                 \
     ssize_t name(int fd, const void *bytes, size_t count, off_t offset) {                                            \
         struct iovec part = {(void *)bytes, count};                                                                  \
-        RECORDED_WRITE(fd, offset, &part, 1, 0, syscall(SYS_pwrite64, fd, bytes, count, offset));                    \
+        RECORDED_WRITE(                                                                                              \
+            fd, offset, &part, 1, 0, syscall(SYS_pwrite64, fd, bytes, count, offset),                                \
+            syscall(SYS_pwrite64, fd, bytes, shortened(count), offset));                                             \
     }
 PWRITE(pwrite)
 PWRITE(pwrite64)
 
 #define PWRITEV(name)                                                                                                \
     ssize_t name(int fd, const struct iovec *parts, int count, off_t offset) {                                       \
-        RECORDED_WRITE(fd, offset, parts, count, 0, syscall(SYS_pwritev, fd, parts, count, offset, 0));              \
+        RECORDED_WRITE(                                                                                              \
+            fd, offset, parts, count, 0, syscall(SYS_pwritev, fd, parts, count, offset, 0),                          \
+            syscall(SYS_pwrite64, fd, parts[0].iov_base, shortened(parts[0].iov_len), offset));                      \
     }
 PWRITEV(pwritev)
 PWRITEV(pwritev64)
@@ -128,7 +139,8 @@ PWRITEV(pwritev64)
     ssize_t name(int fd, const struct iovec *parts, int count, off_t offset, int flags) {                            \
         RECORDED_WRITE(                                                                                              \
             fd, offset, parts, count, flags & (RWF_DSYNC | RWF_SYNC),                                                \
-            syscall(SYS_pwritev2, fd, parts, count, offset, 0, flags));                                              \
+            syscall(SYS_pwritev2, fd, parts, count, offset, 0, flags),                                               \
+            syscall(SYS_pwrite64, fd, parts[0].iov_base, shortened(parts[0].iov_len), offset));                      \
     }
 PWRITEV2(pwritev2)
 PWRITEV2(pwritev64v2)

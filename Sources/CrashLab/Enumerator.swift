@@ -42,6 +42,16 @@ public struct Enumerator: Sendable {
 
         public init() {}
 
+        /// As other layers' reports are.
+        public var asLayer: LayerReport {
+            var report = LayerReport(layer: "enumerator")
+            report.states = distinct
+            report.acknowledgements = acknowledgements
+            report.counts = [("runs", runs), ("moments", moments), ("images before duplicates were left out", images), ("recoveries cut again", recoveries)]
+            report.failures = failures
+            return report
+        }
+
         public mutating func add(_ other: Report) {
             runs += other.runs
             moments += other.moments

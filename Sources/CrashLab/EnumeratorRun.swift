@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Synchronization
 
 /// The checking of one recording by several threads, each with a checker of its own.
@@ -36,37 +35,10 @@ final class EnumeratorRun: Sendable {
     }
 
     func perform() throws(LabError) -> Enumerator.Report {
-        var threads: [pthread_t] = []
-        for number in 0..<lab.checkers {
-            var thread = pthread_t()
-            let start = Unmanaged.passRetained(Start(run: self, number: number))
-            let code = pthread_create(
-                &thread, nil,
-                { argument in
-                    let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-                    start.run.checkMoments(start.number)
-                    return nil
-                }, start.toOpaque())
-            guard code == 0 else {
-                start.release()
-                shared.withLock { $0.error = LabError("a thread could not be started: \(String(cString: strerror(code)))") }
-                break
-            }
-            threads.append(thread)
-        }
-        for thread in threads { pthread_join(thread, nil) }
+        try LabThreads.run(lab.checkers) { (number) throws(LabError) in self.checkMoments(number) }
         let result = shared.withLock { ($0.report, $0.error) }
         if let error = result.1 { throw error }
         return result.0
-    }
-
-    private final class Start: Sendable {
-        let run: EnumeratorRun
-        let number: Int
-        init(run: EnumeratorRun, number: Int) {
-            self.run = run
-            self.number = number
-        }
     }
 
     private func nextMoment() -> Recording.Moment? {
@@ -146,7 +118,7 @@ final class EnumeratorRun: Sendable {
             seed: seed, moment: "\(after)cut \(moment.event)", image: image.description,
             finding: again ?? "\(finding) (a fresh checker did not find that)",
             folder: "\(lab.failures)/\(seed)-\(moment.event)-\(String(value, radix: 16))")
-        try failure.keep(image, acknowledged: acknowledged, check: lab.adapter.check)
+        try failure.keep(acknowledged: acknowledged, check: lab.adapter.check) { (folder) throws(LabError) in try image.write(to: folder) }
         shared.withLock { $0.report.failures.append(failure) }
     }
 

@@ -1,14 +1,16 @@
 internal import Glibc
 
-/// An image that does not hold what it must, kept in a folder of its own:
+/// A store that does not hold what it must, kept in a folder of its own:
 ///
-///     image/          the files, as the power cut left them
+///     image/          the files, as they were found
 ///     acknowledged    what had been acknowledged, a line each
 ///     adapter         the command that checks, an argument a line
+///     run …           where a call failed: how to perform that again (`FaultyRun`)
 ///     case            the seed, and for people: moment, image, finding
 public struct Failure: Sendable, CustomStringConvertible {
     public var seed: UInt64
-    /// How many of the trace's events had happened; of a recovery's trace, those after `cut N, `.
+    /// What came before: where the power went, how many of the trace's events had happened (of a recovery's trace, those after
+    /// `cut N, `).
     public var moment: String
     public var image: String
     public var finding: String
@@ -17,28 +19,36 @@ public struct Failure: Sendable, CustomStringConvertible {
 
     public var description: String { "seed \(seed), \(moment), \(image): \(finding); kept in \(folder)" }
 
-    func keep(_ contents: CrashImage, acknowledged: [String], check: [String]) throws(LabError) {
+    /// Keeps it; `write` makes the image's files in the folder that it is given.
+    func keep(acknowledged: [String], check: [String], _ write: (String) throws(LabError) -> Void) throws(LabError) {
         LabFile.remove(folder)
         try LabFile.makeFolder(folder)
         try LabFile.makeFolder(folder + "/image")
-        try contents.write(to: folder + "/image")
+        try write(folder + "/image")
         try LabFile.write(Array(acknowledged.map { $0 + "\n" }.joined().utf8), to: folder + "/acknowledged")
         try LabFile.write(Array(check.map { $0 + "\n" }.joined().utf8), to: folder + "/adapter")
         try LabFile.write(Array("\(seed)\n\(moment)\n\(image)\n\(finding)\n".utf8), to: folder + "/case")
     }
 
-    /// Checks a kept image again, on a copy of it in `scratch`; what is wrong with it, or nil.
+    /// Checks a kept image again, on a copy of it in `scratch`; what is wrong with it, or nil. Where a run with a failing call is kept
+    /// with it, that is performed again.
     public static func reproduce(_ folder: String, scratch: String) throws(LabError) -> String? {
-        func lines(_ name: String) throws(LabError) -> [String] {
-            String(decoding: try LabFile.read(folder + "/" + name), as: UTF8.self).split(separator: "\n").map(String.init)
-        }
-        guard let seed = try lines("case").first.flatMap(UInt64.init) else { throw LabError("\(folder)/case names no seed") }
-        let command = try lines("adapter")
+        guard let seed = try LabFile.lines(folder + "/case").first.flatMap(UInt64.init) else { throw LabError("\(folder)/case names no seed") }
+        let command = try LabFile.lines(folder + "/adapter")
         guard !command.isEmpty else { throw LabError("\(folder)/adapter names no program") }
-        let copy = "\(scratch)/image"
+        let copy = "\(try LabFile.resolved(scratch))/image"
         LabFile.remove(copy)
-        try LabFile.copy(folder + "/image", to: copy)
         defer { LabFile.remove(copy) }
-        return try CheckerProcess(command).check(copy, seed: seed, acknowledged: try lines("acknowledged"))
+        var acknowledged = try LabFile.lines(folder + "/acknowledged")
+        if access(folder + "/run", F_OK) == 0 {
+            let again = try FaultyRun.perform(folder, seed: seed, on: copy)
+            if let finding = again.finding { return finding }
+            acknowledged = again.acknowledged
+        } else {
+            try LabFile.copy(folder + "/image", to: copy)
+        }
+        let answer = try CheckerProcess(command).check(copy, seed: seed, acknowledged: acknowledged)
+        // What a damaged store says of itself is as it must be.
+        return command.last == "inspect" && answer.map { $0.hasPrefix("refused") || $0.hasPrefix("ok ") } == true ? nil : answer
     }
 }

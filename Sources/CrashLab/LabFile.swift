@@ -20,6 +20,11 @@ enum LabFile {
         return bytes
     }
 
+    /// A file's lines that are not empty.
+    static func lines(_ path: String) throws(LabError) -> [String] {
+        String(decoding: try read(path), as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+
     static func write(_ bytes: [UInt8], to path: String) throws(LabError) {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system(path) }
@@ -51,6 +56,12 @@ enum LabFile {
         return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// Whether it is a file with bytes, and no socket or the like.
+    static func isFile(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
     /// Removes what a folder holds, and the folder.
     static func remove(_ path: String) {
         if isFolder(path) {
@@ -66,7 +77,7 @@ enum LabFile {
         try makeFolder(to)
         for name in try names(in: from) {
             let source = from + "/" + name, target = to + "/" + name
-            if isFolder(source) { try copy(source, to: target) } else { try write(read(source), to: target) }
+            if isFolder(source) { try copy(source, to: target) } else if isFile(source) { try write(read(source), to: target) }
         }
     }
 

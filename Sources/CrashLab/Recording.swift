@@ -14,20 +14,24 @@ struct Recording {
     /// What the run printed, whole lines.
     private(set) var acknowledged: [String] = []
     private(set) var events = 0
+    private var failedSync: Int?
 
-    /// Runs `command` under the recorder on `folder`, which holds what `disk` holds, and follows its trace.
+    /// Runs `command` under the recorder on `folder`, which holds what `disk` holds, and follows its trace. `mayFail`: that it ends
+    /// with an error is no matter.
     init(
-        _ command: [String], in folder: String, on disk: SimulatedDisk, recorder: String, lying: [String], trace path: String
+        _ command: [String], in folder: String, on disk: SimulatedDisk, recorder: String, lying: [String], trace path: String,
+        variables: [String: String] = [:], mayFail: Bool = false
     ) throws(LabError) {
         // What the recorder notes beside the trace, too.
         func remove() { for name in [path, path + ".process"] { unlink(name) } }
         remove()
         defer { remove() }
-        let child = try Spawn.start(
-            command,
-            environment: [
-                "LD_PRELOAD": recorder, "VARVE_CRASHLAB_ROOT": folder, "VARVE_CRASHLAB_TRACE": path, "VARVE_CRASHLAB_ACKS": "1",
-            ], hasInput: false)
+        var environment = variables
+        environment["LD_PRELOAD"] = recorder
+        environment["VARVE_CRASHLAB_ROOT"] = folder
+        environment["VARVE_CRASHLAB_TRACE"] = path
+        environment["VARVE_CRASHLAB_ACKS"] = "1"
+        let child = try Spawn.start(command, environment: environment, hasInput: false, isQuiet: mayFail)
         defer { close(child.output) }
         var bytes = [UInt8](repeating: 0, count: 65536)
         while true {
@@ -35,8 +39,15 @@ struct Recording {
             if count < 0, errno == EINTR { continue }
             if count <= 0 { break }
         }
-        if let end = Spawn.wait(child.pid) { throw LabError("`\(command.joined(separator: " "))` \(end)") }
+        if let end = Spawn.wait(child.pid), !mayFail { throw LabError("`\(command.joined(separator: " "))` \(end)") }
         try follow(Trace(contentsOf: path, lying: lying), disk)
+    }
+
+    /// Keeps the moments after the first sync that failed; false where none did.
+    mutating func keepAfterFailedSync() -> Bool {
+        guard let failedSync else { return false }
+        moments.removeAll { $0.event < failedSync }
+        return true
     }
 
     private mutating func follow(_ trace: Trace, _ start: SimulatedDisk) throws(LabError) {
@@ -63,6 +74,10 @@ struct Recording {
                 try disk.apply(event)
                 look(disk, index)
                 disk.finish(synchronousWriteOf: bytes.count, at: offset, to: file)
+            case .syncFailed:
+                try disk.apply(event)
+                failedSync = failedSync ?? index
+                look(disk, index)
             default: try disk.apply(event)
             }
         }

@@ -3,7 +3,8 @@
 /// The fault model: a sync of a file makes its bytes and size durable that were written before it began, a synchronous write
 /// its own blocks; until then each 4 KiB block of a file may be on the disk as any of the writes since left it, whatever became
 /// of others, and a size may be there before the bytes. Names become durable with their folder's sync; until then those that
-/// were changed first may be there without the later ones. A block that is being written may be torn between its sectors.
+/// were changed first may be there without the later ones. A block that is being written may be torn between its sectors. What was
+/// pending when a sync failed may be there or not, until its blocks are written again.
 struct SimulatedDisk {
     /// A write of one block, or of a size, that a crash may lose.
     struct Pending {
@@ -15,6 +16,8 @@ struct SimulatedDisk {
         var change: Change
         /// In the order of the trace.
         var order: Int
+        /// A sync of it failed: the kernel takes it for clean, and no later one makes it durable.
+        var isAbandoned = false
 
         /// Which block; nil: the size.
         var block: Int? { if case .block(let index, _) = change { index } else { nil } }
@@ -108,6 +111,8 @@ struct SimulatedDisk {
             } else {
                 settle(file) { $0.order <= begun }
             }
+        case .syncFailed(let file):
+            withFile(file) { file in for index in file.pending.indices where file.pending[index].block != nil { file.pending[index].isAbandoned = true } }
         case .resize(let file, let size): resize(file, size)
         case .extend(let file, let size):
             if let number = numbers[file], size > files[number]?.current.size ?? 0 { resize(file, size) }
@@ -169,8 +174,15 @@ struct SimulatedDisk {
     /// Makes durable what was done to a file, as far as `isCovered` says so.
     private mutating func settle(_ file: UInt64, where isCovered: (Pending) -> Bool) {
         withFile(file) { file in
-            for pending in file.pending where isCovered(pending) { pending.apply(to: &file.durable) }
-            file.pending.removeAll(where: isCovered)
+            var written: [Int: Int] = [:]
+            for pending in file.pending where isCovered(pending) && !pending.isAbandoned {
+                pending.apply(to: &file.durable)
+                if let block = pending.block { written[block] = pending.order }
+            }
+            // What was abandoned is gone where its block was written later.
+            file.pending.removeAll { pending in
+                pending.isAbandoned ? pending.block.flatMap { written[$0] }.map { $0 > pending.order } ?? false : isCovered(pending)
+            }
         }
     }
 

@@ -15,7 +15,10 @@ enum Spawn {
     private static let starting = Mutex(())
 
     /// Starts a program whose output, and where `hasInput` its input, are ours, with variables besides ours.
-    static func start(_ command: [String], environment: [String: String] = [:], hasInput: Bool) throws(LabError) -> Child {
+    /// `isQuiet`: what it complains of is dropped.
+    static func start(
+        _ command: [String], environment: [String: String] = [:], hasInput: Bool, isQuiet: Bool = false
+    ) throws(LabError) -> Child {
         try starting.withLock { (_) throws(LabError) in
             let (output, childOutput) = try pipe()
             defer { close(childOutput) }
@@ -24,7 +27,7 @@ enum Spawn {
             do throws(LabError) {
                 if hasInput { (childInput, input) = try pipe() }
                 let descriptors = [(childOutput, STDOUT_FILENO)] + (hasInput ? [(childInput, STDIN_FILENO)] : [])
-                return Child(pid: try start(command, environment, descriptors), input: input, output: output)
+                return Child(pid: try start(command, environment, descriptors, isQuiet), input: input, output: output)
             } catch {
                 close(output)
                 if input >= 0 { close(input) }
@@ -42,12 +45,13 @@ enum Spawn {
     }
 
     private static func start(
-        _ command: [String], _ extra: [String: String], _ descriptors: [(from: Int32, to: Int32)]
+        _ command: [String], _ extra: [String: String], _ descriptors: [(from: Int32, to: Int32)], _ isQuiet: Bool
     ) throws(LabError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         for (from, to) in descriptors { posix_spawn_file_actions_adddup2(&actions, from, to) }
+        if isQuiet { posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) }
         // A report of a program that meets a bad image helps nobody.
         var environment = extra
         environment["SWIFT_BACKTRACE"] = "enable=no"

@@ -10,6 +10,7 @@ struct Trace {
         case write(file: UInt64, offset: Int, bytes: [UInt8], isSynchronous: Bool)
         case syncBegin(file: UInt64, number: UInt64)
         case syncEnd(file: UInt64, number: UInt64)
+        case syncFailed(file: UInt64)
         case resize(file: UInt64, size: Int)
         /// The size is at least this from then on.
         case extend(file: UInt64, size: Int)
@@ -56,6 +57,7 @@ struct Trace {
                 break
             case CRASH_SYNC_BEGIN: events.append(.syncBegin(file: header.file, number: header.offset))
             case CRASH_SYNC_END: events.append(.syncEnd(file: header.file, number: header.offset))
+            case CRASH_SYNC_FAILED: events.append(.syncFailed(file: header.file))
             case CRASH_TRUNCATE: events.append(.resize(file: header.file, size: Int(header.length)))
             case CRASH_ALLOCATE: events.append(.extend(file: header.file, size: Int(header.offset + header.length)))
             case CRASH_RENAME:

@@ -19,6 +19,15 @@ enum LabPrograms {
     /// One of the adapters that `varve` comes with.
     static func adapter(_ name: String) -> Adapter { Adapter([varve, "crashlab", "adapter", name]) }
 
+    /// The same with what layers besides the enumerator use.
+    static func layered(_ name: String) -> Adapter {
+        var adapter = adapter(name)
+        adapter.inspect = [varve, "crashlab", "adapter", name, "inspect"]
+        adapter.serve = [varve, "crashlab", "adapter", name, "serve"]
+        if name == "varve" { adapter.failpoints = "VARVE_FAILPOINT" }
+        return adapter
+    }
+
     static func lab(_ adapter: Adapter, in scratch: TemporaryFolder) -> Enumerator {
         Enumerator(adapter: adapter, recorder: recorder, scratch: scratch.path, failures: scratch.path)
     }

@@ -24,7 +24,7 @@ struct CrashlabCommandTests {
 
     @Test func aViolationIs1AndIsReproduced() throws {
         let kept = folder.path + "/kept"
-        let outcome = crashlab("run", "--store-adapter", "lmdb-nosync", "--seed", "1", "--failures", kept)
+        let outcome = crashlab("run", "enumerator", "--store-adapter", "lmdb-nosync", "--seed", "1", "--failures", kept)
         #expect(outcome.code == 1, "\(outcome.errors)")
         #expect(outcome.text.contains("VIOLATION"))
         let name = try #require(try FileManager.default.contentsOfDirectory(atPath: kept).sorted().first)
@@ -34,10 +34,10 @@ struct CrashlabCommandTests {
     }
 
     @Test func whatCanNotBeTestedIsSaid() throws {
-        let failed = crashlab("run", "--store-adapter", "/bin/false", "--json", "--failures", folder.path + "/kept")
+        let failed = crashlab("run", "enumerator", "--store-adapter", "/bin/false", "--json", "--failures", folder.path + "/kept")
         #expect(failed.code == 2)
         #expect(try failed.jsonError()["code"] as? String == "lab")
-        #expect(crashlab("run", "--store-adapter", "/no/such/program", "--failures", folder.path + "/kept").code == 2)
+        #expect(crashlab("run", "enumerator", "--store-adapter", "/no/such/program", "--failures", folder.path + "/kept").code == 2)
         #expect(crashlab("run", "--budget", "0").code == 64)
         #expect(crashlab("run", "nonsense").code == 64)
         #expect(crashlab("reproduce", folder.path + "/none").code == 2)

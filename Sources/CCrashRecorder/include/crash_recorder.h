@@ -9,6 +9,15 @@
 ///     VARVE_CRASHLAB_ROOT    the folder, an absolute path without links
 ///     VARVE_CRASHLAB_TRACE   where the trace goes, outside of it
 ///     VARVE_CRASHLAB_ACKS    a descriptor: what is written to it is acknowledged from then on
+///     VARVE_CRASHLAB_SITES   a file to which the places are added that make calls, and those whose calls failed
+///     VARVE_CRASHLAB_FAULT   CALL:SITE:NUMBER:ERROR:LASTING, a call that fails: its kind, the place (hexadecimal; 0: any), the how-
+///                            manieth of these, a number of errno or of `crash_call_ends`, and 1 where all after it fail too
+///
+/// Each of trace and sites may be left out. A process that has the library and sets the variables later calls `varve_crash_begin`.
+///
+/// A line of the file of places is `site CALL SITE LIBRARY OFFSET [OFFSET …]`: the library of the store's that made the call (- for
+/// none) and where in it, then the innermost return addresses within the program itself; or `failed CALL SITE`; or at the end
+/// `calls CALL COUNT`. The first is `program PATH`.
 ///
 /// The trace is a sequence of these headers, little-endian, each followed by `path_length` bytes of path relative to the
 /// folder and `length` bytes of data where `has_data` is 1. Calls of several threads are in one order in which they could
@@ -46,6 +55,8 @@ enum crash_event_kind {
     CRASH_ACKNOWLEDGE,
     /// A call that changes files in a way this recorder does not know; `path` names it. The trace is worth nothing.
     CRASH_UNKNOWN,
+    /// A synchronisation failed: the kernel takes what was written before it for clean, and no later one writes it.
+    CRASH_SYNC_FAILED,
 };
 
 enum crash_open_flags {
@@ -53,6 +64,28 @@ enum crash_open_flags {
     CRASH_FOLDER = 2,
     /// The write was synchronous (O_SYNC, O_DSYNC): durable when it returned.
     CRASH_SYNCHRONOUS = 4,
+};
+
+/// Kinds of calls that may fail.
+enum crash_call {
+    CRASH_CALL_OPEN = 1,
+    CRASH_CALL_READ,
+    CRASH_CALL_WRITE,
+    CRASH_CALL_SYNC,
+    CRASH_CALL_TRUNCATE,
+    CRASH_CALL_ALLOCATE,
+    CRASH_CALL_RENAME,
+    CRASH_CALL_REMOVE,
+    CRASH_CALL_MAKE_FOLDER,
+    CRASH_CALL_MAP,
+    CRASH_CALL_ALLOCATE_MEMORY,
+};
+
+/// How a call ends, besides the numbers of errno.
+enum crash_call_ends {
+    CRASH_CALL_SUCCEEDS = 0,
+    /// About half of the bytes are read or written.
+    CRASH_CALL_IS_SHORT = -1,
 };
 
 #endif

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CCrashAdapters
 internal import CrashLab
 internal import Glibc
 internal import Varve
@@ -23,11 +24,18 @@ struct CrashlabAdapterCommand: Subcommand {
             try CrashlabWork(folder: rest[0], seed: seed, console: console).run()
             return .success
         case ("recover", 1):
-            try recover(rest[0], console)
+            try Self.recover(rest[0], console)
             return .success
         case ("check", 0):
-            try check(console)
+            try answer(console) { request, number in
+                try CrashlabCheck(request, goesOn: number % Self.goesOnEvery == 0).run()
+                return "ok"
+            }
             return .success
+        case ("inspect", 0):
+            try answer(console) { request, _ in try CrashlabCheck(request, goesOn: false).inspect() }
+            return .success
+        case ("serve", 0): return ExitStatus(rawValue: crash_serve(Self.runInChild))
         case ("steps", 1):
             // For people: what a seed stands for.
             guard let seed = UInt64(rest[0]) else { break }
@@ -44,7 +52,21 @@ struct CrashlabAdapterCommand: Subcommand {
         throw CommandFailure.usage(message: "an adapter's verb is work FOLDER SEED, recover FOLDER or check", advice: "See docs/CRASHLAB.md")
     }
 
-    private func recover(_ folder: String, _ console: Console) throws {
+    /// One run in a process that the server has forked, with the standard descriptors of its own.
+    private static let runInChild: crash_work = { verb, folder, seed in
+        guard let verb, let folder, let seed, let number = UInt64(String(cString: seed)) else { return ExitStatus.usage.rawValue }
+        let console = Console.standard()
+        do {
+            if String(cString: verb) == "work" {
+                try CrashlabWork(folder: String(cString: folder), seed: number, console: console).run()
+            } else {
+                try recover(String(cString: folder), console)
+            }
+            return ExitStatus.success.rawValue
+        } catch { return ErrorReporter(console: console, asJSON: false).report(error) }
+    }
+
+    private static func recover(_ folder: String, _ console: Console) throws {
         let path = CrashlabStore.path(in: folder)
         guard access(path, F_OK) == 0 else { return }
         let store = try Store.open(path)
@@ -54,7 +76,8 @@ struct CrashlabAdapterCommand: Subcommand {
         try CrashlabWork.goOn(try CrashlabStore(store), console)
     }
 
-    private func check(_ console: Console) throws {
+    /// Answers requests until there are no more.
+    private func answer(_ console: Console, _ body: (CrashlabCheck.Request, Int) throws -> String) throws {
         var requests = LineReader(console)
         var count = 0
         while let line = try requests.next() {
@@ -64,11 +87,9 @@ struct CrashlabAdapterCommand: Subcommand {
             }
             var acknowledged: [String] = []
             for _ in 0..<lines { if let line = try requests.next() { acknowledged.append(line) } }
-            var answer = "ok"
-            do {
-                try CrashlabCheck(folder: String(words[0]), seed: seed, acknowledged: acknowledged, goesOn: count % Self.goesOnEvery == 0).run()
-            } catch { answer = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ") }
-            try console.print(answer)
+            let answer: String
+            do { answer = try body(.init(folder: String(words[0]), seed: seed, acknowledged: acknowledged), count) } catch { answer = "\(error)" }
+            try console.print(answer.split(whereSeparator: \.isNewline).joined(separator: " "))
             count += 1
         }
     }

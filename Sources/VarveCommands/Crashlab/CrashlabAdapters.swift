@@ -24,12 +24,22 @@ enum CrashlabAdapters {
 
     /// One of ours by its name, else a program and its arguments, separated by spaces.
     static func find(_ name: String, _ console: Console) throws -> Adapter {
-        if names.contains(name) { return Adapter([try executable(console), "crashlab", "adapter", name]) }
+        let program = try executable(console)
+        if names.contains(name) {
+            let command = [program, "crashlab", "adapter", name]
+            var adapter = Adapter(command)
+            adapter.inspect = command + ["inspect"]
+            adapter.serve = command + ["serve"]
+            if name == "varve" { adapter.failpoints = "VARVE_FAILPOINT" }
+            return adapter
+        }
         let words = name.split(separator: " ").map(String.init)
         guard !words.isEmpty else {
             throw CommandFailure.usage(message: "an adapter's name is empty", advice: "Name one of \(names.joined(separator: ", ")), or a program")
         }
-        return Adapter(words)
+        var adapter = Adapter(words)
+        adapter.serve = [program, "crashlab", "serve"] + words
+        return adapter
     }
 
     /// Where the recording library is: beside this program, or where an installation puts it.
@@ -54,8 +64,9 @@ enum CrashlabAdapters {
 final class CrashlabScratch {
     let path: String
 
-    init() throws {
-        let parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : FileManager.default.temporaryDirectory.path
+    /// In `folder`, where one is given.
+    init(in folder: String? = nil) throws {
+        let parent = folder.map(Self.absolute) ?? (access("/dev/shm", W_OK) == 0 ? "/dev/shm" : FileManager.default.temporaryDirectory.path)
         var name = Array("\(parent)/varve-crashlab.XXXXXX".utf8CString)
         guard mkdtemp(&name) != nil else { throw StoreError.system("a folder could not be made", path: parent, errno: errno) }
         path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -6,11 +6,27 @@ internal import Varve
 struct CrashlabCheck {
     typealias Violation = CrashlabViolation
 
+    /// A folder, the seed of its work, and what had been acknowledged.
+    struct Request {
+        var folder: String
+        var seed: UInt64
+        var acknowledged: [String]
+    }
+
     let folder: String
     let seed: UInt64
     let acknowledged: [String]
     /// Whether the store is worked with afterwards, too.
     let goesOn: Bool
+    /// Whether the files were damaged: then an earlier version may be the last.
+    private var isDamaged = false
+
+    init(_ request: Request, goesOn: Bool) {
+        folder = request.folder
+        seed = request.seed
+        acknowledged = request.acknowledged
+        self.goesOn = goesOn
+    }
 
     func run() throws {
         let path = CrashlabStore.path(in: folder)
@@ -41,6 +57,31 @@ struct CrashlabCheck {
         try store.close()
     }
 
+    /// Looks at a store whose files somebody changed: `refused` and why where it says so itself, `ok` where what it holds is what it
+    /// held at some version. Throws where it is not. Nothing is loaded from memory that was not checked before.
+    func inspect() throws -> String {
+        var check = self
+        check.isDamaged = true
+        do { return try check.inspectOrRefuse() } catch let error as StoreError { return "refused: \(error)" }
+    }
+
+    private func inspectOrRefuse() throws -> String {
+        let promises = try CrashlabPromises(acknowledged)
+        let store = try Store.open(CrashlabStore.path(in: folder), options: .init(checksOnMap: true))
+        let found = try store.version(of: .head)
+        guard let first = promises.work.first, found >= first else { return "ok at version \(found), before the work" }
+        let (model, _) = try expected(found)
+        try compareObjects(store, model.state, .head)
+        try compareSnapshots(store, model)
+        do { try verify(store) } catch { return "refused: \(error)" }
+        let open = try CrashlabStore(store)
+        try compareMap(store, model.state, .head)
+        try compareMemory(open, model.state)
+        try compareWords(open, model.state)
+        try open.close()
+        return found < promises.durable ? "ok at version \(found) of \(promises.durable)" : "ok"
+    }
+
     private func verify(_ store: Store) throws {
         var findings: [String] = []
         _ = try store.verify { findings.append($0.description) }
@@ -50,19 +91,25 @@ struct CrashlabCheck {
     /// The model at the version that was recovered, which must be one that may be; and the step that may have been under way.
     private func expected(_ found: Version) throws -> (CrashlabModel, CrashlabModel.Step?) {
         let promises = try CrashlabPromises(acknowledged)
-        guard found >= promises.durable else { throw Violation("version \(found) is the last, and \(promises.durable) was durable") }
-        guard let recovered = promises.recovered else { return try expected(found, promises.work) }
-        // A process came after the first cut, and committed more.
-        var (model, _) = try expected(recovered, promises.work)
-        let extras = promises.extras.filter { $0 <= found }
-        for number in 0..<extras.count { model.applyExtra(number + 1) }
-        if found > extras.last ?? recovered {
-            guard extras.count == promises.extras.count, extras.count < CrashlabModel.extraCount else {
-                throw Violation("version \(found) was never made")
-            }
-            model.applyExtra(extras.count + 1)
+        guard isDamaged || found >= promises.durable else { throw Violation("version \(found) is the last, and \(promises.durable) was durable") }
+        guard let first = promises.recoveries.first, found >= first.found else { return try expected(found, promises.work) }
+        var (model, _) = try expected(first.found, promises.work)
+        for (index, recovery) in promises.recoveries.enumerated() {
+            let next = index + 1 < promises.recoveries.count ? promises.recoveries[index + 1].found : found
+            try goOn(&model, from: recovery, to: next)
         }
         return (model, nil)
+    }
+
+    /// What a process had made that came after a cut or a kill, at a version that may be found of it.
+    private func goOn(_ model: inout CrashlabModel, from recovery: CrashlabPromises.Recovery, to found: Version) throws {
+        let made = recovery.extras.filter { $0 <= found }
+        for number in 0..<made.count { model.applyExtra(number + 1, after: recovery.found) }
+        guard found > made.last ?? recovery.found else { return }
+        guard made.count == recovery.extras.count, made.count < CrashlabModel.extraCount else {
+            throw Violation("version \(found) was never made")
+        }
+        model.applyExtra(made.count + 1, after: recovery.found)
     }
 
     /// The model at a version of the work's.

@@ -196,15 +196,15 @@ struct CrashlabModel {
         return identities
     }
 
-    /// What a process commits that comes after a crash: a page and a word each time.
+    /// What a process commits that comes after a crash: a page and a word each time, others after each version that it found.
     static let extraCount = 4
     static func extraPage(_ number: Int) -> Int { number % 3 }
-    static func extraSeed(_ number: Int) -> UInt64 { UInt64(0xabcd00 + number) }
+    static func extraSeed(_ number: Int, after found: Version) -> UInt64 { 0xabcd << 40 | found.rawValue << 8 | UInt64(number) }
     static func extraKey(_ number: Int) -> Int { 2000 + number }
 
-    mutating func applyExtra(_ number: Int) {
-        state.objects[state.regions[0]!.object!]!.pages[Self.extraPage(number)] = Self.extraSeed(number)
-        state.words[Self.extraKey(number)] = number
+    mutating func applyExtra(_ number: Int, after found: Version) {
+        state.objects[state.regions[0]!.object!]!.pages[Self.extraPage(number)] = Self.extraSeed(number, after: found)
+        state.words[Self.extraKey(number)] = Int(Self.extraSeed(number, after: found))
     }
 
     /// What holds after a step.

@@ -6,14 +6,19 @@ struct CrashlabViolation: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// What the acknowledgements say: lines `LAST DURABLE` of the work, `recovered LAST` of the process that came after the first cut, and
-/// its `more LAST DURABLE`.
+/// What the acknowledgements say: lines `LAST DURABLE` of the work, and of each process that came after a cut or a kill `recovered
+/// LAST`, and its `more LAST DURABLE`.
 struct CrashlabPromises {
+    /// A process that recovered the store and went on.
+    struct Recovery {
+        var found: Version
+        /// The versions that it made.
+        var extras: [Version] = []
+    }
+
     /// The last version after each step of the work.
     private(set) var work: [Version] = []
-    private(set) var recovered: Version?
-    /// The versions that were made after the recovery.
-    private(set) var extras: [Version] = []
+    private(set) var recoveries: [Recovery] = []
     /// The last version that no power cut may take.
     private(set) var durable = Version.zero
 
@@ -24,8 +29,8 @@ struct CrashlabPromises {
             guard let last = numbers.last else { throw CrashlabViolation("the lab sent '\(line)'") }
             durable = max(durable, last)
             switch words[0] {
-            case "recovered": recovered = last
-            case "more": extras.append(numbers[0])
+            case "recovered": recoveries.append(Recovery(found: last))
+            case "more" where !recoveries.isEmpty: recoveries[recoveries.count - 1].extras.append(numbers[0])
             default: work.append(numbers[0])
             }
         }

@@ -40,8 +40,9 @@ final class CrashlabWork {
         let first = try open.store.version(of: .head)
         var durable = first
         for number in 1...CrashlabModel.extraCount {
-            CrashlabPage.fill(open.task.pointer(open.address(0)) + CrashlabModel.extraPage(number) * CrashlabPage.size, CrashlabModel.extraSeed(number))
-            open.words[CrashlabModel.extraKey(number)] = number
+            let seed = CrashlabModel.extraSeed(number, after: first)
+            CrashlabPage.fill(open.task.pointer(open.address(0)) + CrashlabModel.extraPage(number) * CrashlabPage.size, seed)
+            open.words[CrashlabModel.extraKey(number)] = Int(seed)
             let isDeferred = number % 2 == 0
             let last = try open.heap.commit(durability: isDeferred ? .deferred : .synced)
             if !isDeferred { durable = last }

@@ -1,0 +1,101 @@
+internal import ArgumentParser
+internal import CrashLab
+internal import Varve
+
+/// The layers of the lab, by their names on the command line.
+enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
+    case enumerator, kills, faults
+    case badFiles = "bad-files"
+    case fullDisks = "full-disks"
+    case shutdown
+
+    var summary: String {
+        switch self {
+        case .enumerator: "every image that a power cut may leave of a recorded run"
+        case .kills: "processes killed at random moments, and those that recover then"
+        case .badFiles: "bits flipped, pages zeroed, files cut short, removed and taken from elsewhere"
+        case .fullDisks: "a file system (--disk) that is full, in work and in recovery"
+        case .shutdown: "a file system (--disk, on a loop device) that is shut down in the middle of the work"
+        case .faults: "system calls and allocations that fail, in work and in recovery"
+        }
+    }
+
+    /// Whether it is run only where it is named.
+    var needsPrivilege: Bool { [.fullDisks, .shutdown].contains(self) }
+}
+
+/// Runs layers, each with its control.
+struct CrashlabLab {
+    let settings: LayerSettings
+    let adapterName: String
+    let console: Console
+    let ignoredSyncs: [String]
+    let recoveryEvery: Int
+
+    func run(_ layer: CrashlabLayer) throws -> LayerReport {
+        switch layer {
+        case .enumerator: try enumerator()
+        case .kills: try controlled(Kills.run)
+        case .faults: try controlled(Faults.run)
+        case .badFiles: try controlled(BadFiles.run)
+        case .fullDisks: try controlled(FullDisks.run)
+        case .shutdown: try controlled(Shutdowns.run)
+        }
+    }
+
+    /// What a store is that every layer finds something in.
+    private static let careless = "plain-file"
+
+    /// Runs a layer, and before that, on a store without any care, until it finds something there.
+    private func controlled(_ layer: (LayerSettings) throws(LabError) -> LayerReport) throws -> LayerReport {
+        guard adapterName != Self.careless else { return try layer(settings) }
+        var control = settings
+        control.adapter = try CrashlabAdapters.find(Self.careless, console)
+        control.mostFailures = 1
+        control.seconds = 10
+        control.states = .max
+        control.failures = settings.scratch
+        let noticed = try layer(control)
+        var report = try layer(settings)
+        guard report.skipped == nil else { return report }
+        report.control = ("a file that is written in its place", noticed.states, !noticed.failures.isEmpty)
+        return report
+    }
+
+    private func enumerator() throws -> LayerReport {
+        var lab = Enumerator(adapter: settings.adapter, recorder: settings.recorder, scratch: settings.scratch, failures: settings.failures)
+        lab.lying = ignoredSyncs
+        lab.recoveryEvery = recoveryEvery
+        lab.checkers = settings.workers
+        let control = adapterName == "varve" && ignoredSyncs.isEmpty ? try blinded(lab) : nil
+        let (found, seconds) = try Times.measure { try search(lab) }
+        var report = found.asLayer
+        report.seconds = seconds
+        if let control { report.control = ("the journal's flushes ignored", control.distinct, !control.failures.isEmpty) }
+        return report
+    }
+
+    private func search(_ lab: Enumerator) throws -> Enumerator.Report {
+        var report = Enumerator.Report()
+        var seed = settings.seed
+        let end = ContinuousClock.now + .seconds(settings.seconds)
+        while report.distinct < settings.states, report.failures.count < lab.mostFailures, ContinuousClock.now < end {
+            // So many that a budget sees several seeds.
+            report.add(try lab.run(seed: seed, limit: min(settings.states - report.distinct, 1500)))
+            seed &+= 1
+        }
+        return report
+    }
+
+    /// The control: where the journal's flushes count for nothing, the lab must notice.
+    private func blinded(_ lab: Enumerator) throws -> Enumerator.Report {
+        var lab = lab
+        lab.lying = ["/journal"]
+        lab.recoveryEvery = 0
+        lab.mostFailures = 1
+        lab.failures = lab.scratch
+        var report = Enumerator.Report()
+        for offset in UInt64(0)..<5 where report.failures.isEmpty { report.add(try lab.run(seed: settings.seed &+ offset, limit: 2000)) }
+        return report
+    }
+}
