@@ -76,6 +76,23 @@ import VMTypes
         try store.close()
     }
 
+    /// Its pages were in the journal when it was opened; what lies there now is others'.
+    @Test func aHeadIsReadableAfterTheRingWasUsedAgain() throws {
+        let (store, id, heap) = try make("a")
+        let head = try store.head(of: id)
+        let past = try store.view(of: id, at: store.lastVersion)
+        let other = ObjectID(store.newID())
+        _ = try store.commit(
+            [], operations: [.createObject(id: other, name: "other", size: UInt64(heap.count), residency: .shared)])
+        let bytes = Heap(pages: 40)
+        for round in 0..<2 * store.ringBytes / heap.count {
+            for page in 0..<40 { bytes.fill(page, UInt64(round + 1) << 40 + UInt64(page)) }
+            _ = try store.commit([bytes.layer(other, Array(0..<40))])
+        }
+        for view in [head, past] { for page in [0, 17, 39] { #expect(try firstWord(view, page) == UInt64(page) << 20) } }
+        try store.close()
+    }
+
     /// Until it is told that the catalog has them.
     @Test func theOutboxHoldsEachCommitOfNamesAndMaps() throws {
         let (store, id, heap) = try make("a")
