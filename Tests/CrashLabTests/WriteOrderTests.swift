@@ -20,6 +20,12 @@ struct WriteOrderTests {
             trace: folder + ".trace")
     }
 
+    /// Records that a file has writes that may still be lost; true where it has none.
+    private func expectNone(_ pending: [SimulatedDisk.Pending], _ place: String) -> Bool {
+        if !pending.isEmpty { Issue.record("\(pending.count) writes are pending: \(place)") }
+        return pending.isEmpty
+    }
+
     /// What was written to a file and may still be lost.
     private func pending(_ path: String, _ disk: SimulatedDisk) -> [SimulatedDisk.Pending] {
         disk.current.names.file(at: path).flatMap { disk.files[$0]?.pending } ?? []
@@ -43,7 +49,7 @@ struct WriteOrderTests {
                 let versions = line.split(separator: " ")
                 guard versions.count == 2, versions[0] == versions[1] else { continue }
                 synced += 1
-                #expect(pending(Self.journal, disk).isEmpty, "seed \(seed), '\(line)'")
+                guard expectNone(pending(Self.journal, disk), "the journal at '\(line)' of seed \(seed)") else { return }
             }
         }
         #expect(synced > 10)
@@ -58,10 +64,13 @@ struct WriteOrderTests {
                 let blocks = Set(pending(Self.pages, moment.disk).compactMap(\.block))
                 guard blocks.contains(where: { $0 < 2 }) else { continue }
                 seen += 1
-                #expect(blocks.allSatisfy { $0 < 2 }, "seed \(seed), event \(moment.event): data is pending beside a meta page")
+                let others = blocks.count { $0 >= 2 }
+                #expect(others == 0, "seed \(seed), event \(moment.event): data is pending beside a meta page")
+                if others > 0 { return }
             }
             for (line, disk) in acknowledgements(run) {
-                #expect(pending(Self.pages, disk).allSatisfy { ($0.block ?? 2) > 1 }, "seed \(seed), '\(line)': a meta page is pending")
+                let meta = pending(Self.pages, disk).filter { ($0.block ?? 2) < 2 }
+                guard expectNone(meta, "meta pages at '\(line)' of seed \(seed)") else { return }
             }
         }
         #expect(seen > 0)
@@ -88,7 +97,7 @@ struct WriteOrderTests {
                 recovered += 1
                 for path in [Self.journal, Self.pages] {
                     let left = pending(path, told.disk).filter { old.contains($0.order) }
-                    #expect(left.isEmpty, "seed \(seed), event \(moment.event): \(left.count) writes to \(path) before '\(told.line)'")
+                    guard expectNone(left, "\(path) at '\(told.line)' after event \(moment.event) of seed \(seed)") else { return }
                 }
             }
         }
@@ -106,7 +115,7 @@ struct WriteOrderTests {
                     named += 1
                     // What LMDB shares between processes is made anew by whoever opens first.
                     for path in names.keys where (path == name || path.hasPrefix(name + "/")) && !path.hasSuffix("-lock") {
-                        #expect(pending(path, moment.disk).isEmpty, "seed \(seed), event \(moment.event): \(path)")
+                        guard expectNone(pending(path, moment.disk), "\(path) at event \(moment.event) of seed \(seed)") else { return }
                     }
                 }
             }
@@ -121,7 +130,8 @@ struct WriteOrderTests {
             for moment in try work(Self.store, seed: seed).moments where moment.acknowledged > 0 {
                 guard !pending(Self.catalog, moment.disk).isEmpty else { continue }
                 seen += 1
-                #expect(pending(Self.catalog + "-journal", moment.disk).isEmpty, "seed \(seed), event \(moment.event)")
+                let early = pending(Self.catalog + "-journal", moment.disk)
+                guard expectNone(early, "the catalog's journal at event \(moment.event) of seed \(seed)") else { return }
             }
         }
         #expect(seen > 0)
