@@ -42,9 +42,12 @@ struct CreationTests {
                 try image.write(to: cut)
                 if FileManager.default.fileExists(atPath: cut + "/store") {
                     whole += 1
-                    if let problem = try verify(cut + "/store") { return Issue.record("event \(moment.event): \(problem)") }
-                } else if moment.acknowledged > 0 {
-                    return Issue.record("event \(moment.event): the store is gone")
+                    let problem = try verify(cut + "/store")
+                    #expect(problem == nil, "event \(moment.event)")
+                    if problem != nil { return }
+                } else {
+                    #expect(moment.acknowledged == 0, "event \(moment.event): the store is gone")
+                    if moment.acknowledged > 0 { return }
                 }
             }
         }
