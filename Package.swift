@@ -1,6 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Bugs that can be planted, for the crash lab's test of itself (`Tools/mutants`); in no other build.
+let mutants: [SwiftSetting] = Context.environment["VARVE_MUTANTS"] == nil ? [] : [.define("VARVE_MUTANTS")]
+
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
@@ -10,7 +13,7 @@ let strict: [SwiftSetting] = [
     // Else each generic type with a constraint is found by its name when a process first needs it, which searches the
     // conformances of all libraries: 0.1 to 0.3 ms a type, a dozen of them until a store is open.
     .unsafeFlags(["-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors"]),
-]
+] + mutants
 
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 

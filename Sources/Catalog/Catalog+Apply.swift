@@ -19,13 +19,13 @@ extension Catalog {
         let (notes, mark) = try write("apply \(commits.count) commits") { db in
             var mark = try Self.mark(in: db)
             var notes: [String] = []
-            for commit in commits where commit.version > mark {
+            for commit in commits where commit.version > mark || Mutant.isPlanted(.changesAppliedTwice) {
                 var writer = CatalogWriter(db: db, commit: commit)
                 try writer.perform()
                 notes += writer.notes
                 mark = commit.version
             }
-            try db.run("UPDATE store SET mark = ?1 WHERE mark < ?1", [Int64(mark.rawValue)])
+            try db.run("UPDATE store SET mark = ?1 WHERE mark < ?1", [Int64(mark.rawValue) + (Mutant.isPlanted(.catalogMarkAhead) ? 1 : 0)])
             return (notes, mark)
         }
         remember(mark)

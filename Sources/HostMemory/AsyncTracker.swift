@@ -38,7 +38,13 @@ final class AsyncTracker: DirtyTracker {
 
     func stop() {}
 
-    func take(into runs: inout [PageRange]) throws(StoreError) { try find(.takeWritten, &runs) }
+    func take(into runs: inout [PageRange]) throws(StoreError) {
+        if Mutant.isPlanted(.armedAfterTheLook) {
+            try find(.written, &runs)
+            return try scanner.armAll(range)
+        }
+        try find(.takeWritten, &runs)
+    }
 
     func peek(into runs: inout [PageRange]) throws(StoreError) { try find(.written, &runs) }
 

@@ -9,6 +9,7 @@ extension ExclusiveMapping {
     /// - Throws: `.io` where the host's calls fail. Runs appended before the throw are re-armed: treat them as dirty.
     public func takeDirty(into runs: inout [PageRange]) throws(StoreError) {
         try whileMapped { () throws(StoreError) in try tracker?.take(into: &runs) }
+        if Mutant.isPlanted(.lastDirtyPageForgotten), let last = runs.last, last.count > 1 { runs[runs.count - 1].count -= 1 }
     }
 
     /// Appends the same runs without re-arming them.

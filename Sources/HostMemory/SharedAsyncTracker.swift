@@ -56,7 +56,12 @@ final class SharedAsyncTracker: SharedTracker {
         do throws(StoreError) {
             if unarmedCount > 0 { try arm() }
             try forEachTableRun { tables, isArmed throws(StoreError) in
-                if isArmed { try self.scan(self.addresses(tables), .takeWritten, &runs) }
+                if isArmed, Mutant.isPlanted(.armedAfterTheLook) {
+                    try self.scan(self.addresses(tables), .written, &runs)
+                    try self.scanner.armAll(self.addresses(tables))
+                } else if isArmed {
+                    try self.scan(self.addresses(tables), .takeWritten, &runs)
+                }
             }
         } catch {
             // Their tables are armed: nobody would find them again.

@@ -97,7 +97,9 @@ final class CommitRequest: @unchecked Sendable {
                     let mask: UInt64
                     switch committed.change(index, page, sum, destination) {
                     case .none: continue
-                    case .zeros: mask = PageEntry.zeros
+                    case .zeros:
+                        if Mutant.isPlanted(.zerosForgotten) { continue }
+                        mask = PageEntry.zeros
                     case .whole:
                         mask = PageEntry.wholePage
                         destination += Page.size

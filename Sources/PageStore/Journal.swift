@@ -49,6 +49,7 @@ final class Journal: @unchecked Sendable {
         p.storeBytes(of: UInt64(ringBytes).littleEndian, toByteOffset: 40, as: UInt64.self)
         p.storeBytes(of: Checksum.of(UnsafeRawPointer(p) + 16, count: superblockSize - 16).littleEndian, toByteOffset: 8, as: UInt64.self)
         try file.write(UnsafeRawBufferPointer(block[0..<superblockSize]), at: 0)
+        if Mutant.isPlanted(.newJournalNotSynced) { return }
         try file.sync()
     }
 
@@ -104,5 +105,8 @@ final class Journal: @unchecked Sendable {
         try file.read(into: bytes, at: offset(position))
     }
 
-    func flush() throws(StoreError) { try file.dataSync() }
+    func flush() throws(StoreError) {
+        if Mutant.isPlanted(.journalNotFlushed) { return }
+        try file.dataSync()
+    }
 }

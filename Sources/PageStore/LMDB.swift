@@ -96,7 +96,9 @@ final class LMDB: @unchecked Sendable {
         // A limit on address space (ulimit -v) refuses a generous map: a smaller one serves too.
         repeat {
             mdb_env_set_mapsize(environment, size)
-            let flags = UInt32(MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD) | (readOnly ? UInt32(MDB_RDONLY) : 0)
+            var flags = UInt32(MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD) | (readOnly ? UInt32(MDB_RDONLY) : 0)
+            if Mutant.isPlanted(.pagesNotSynced) { flags |= UInt32(MDB_NOSYNC) }
+            if Mutant.isPlanted(.metaPageNotSynced) { flags |= UInt32(MDB_NOMETASYNC) }
             code = Failpoint.injectedError() ?? mdb_env_open(environment, path, flags, 0o600)
             size /= 4
         } while code == ENOMEM && size > 1 << 30

@@ -14,6 +14,7 @@ final class LayerFold {
 
     func add(_ entry: PageEntry, _ place: Place) {
         let page = Int(entry.page)
+        if Mutant.isPlanted(.oldestBytesWin), storage[page] != .zeros { return }
         if storage[page] == .zeros { count += 1 }
         storage[page] = entry.isZero ? Self.writtenZeros : PageTable.Slot(place: place, checksum: entry.checksum)
     }

@@ -67,7 +67,7 @@ extension PageStore {
             )
         }
         var found = try settledRows(of: objects, only: object)
-        let snapshots = SnapshotVersions(kept.snapshots)
+        let snapshots = SnapshotVersions(Mutant.isPlanted(.mergeForgetsSnapshots) ? [] : kept.snapshots)
         let retention = kept.retention
         // Layers in the journal are the newest: what policy keeps of settled ones is fewer by as many as are sure to stay.
         var youngLayers: [ObjectID: Int] = [:]

@@ -35,7 +35,7 @@ extension PageStore {
         for (index, segment) in segments.enumerated() {
             // What is damaged is not missed: the headers say the same.
             guard let row = try? t.row(.checkpoints, CheckpointRow.key(segment.object), CheckpointRow.self),
-                row.through >= segment.from, row.through <= segment.through, row.through <= settled,
+                row.through >= segment.from || Mutant.isPlanted(.staleCheckpoint), row.through <= segment.through, row.through <= settled,
                 row.sources == segments[index...].map(\.object),
                 let storage = try? unread(row, Array(segments[index...]), t)
             else { continue }
@@ -298,7 +298,8 @@ extension PageStore {
                 from: value.baseAddress! + CheckpointChunk.headSize, byteCount: CheckpointChunk.slotBytes)
             guard Checksum.of(UnsafeRawPointer(slots), count: CheckpointChunk.slotBytes) == sum else { return false }
             var isChanged = false
-            for move in moves where slots[move.page & (CheckpointChunk.pages - 1)].place == move.from {
+            for move in moves
+            where slots[move.page & (CheckpointChunk.pages - 1)].place == move.from && !Mutant.isPlanted(.checkpointNotCorrected) {
                 slots[move.page & (CheckpointChunk.pages - 1)].place = move.to
                 isChanged = true
             }

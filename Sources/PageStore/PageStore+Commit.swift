@@ -12,7 +12,11 @@ extension PageStore {
     public func commit(
         _ inputs: [LayerInput], operations: [StoreOperation] = [], durability: Durability = .synced
     ) throws(StoreError) -> Version {
-        try commit(inputs, staged: [], operations: operations, durability: durability)
+        if Mutant.isPlanted(.firstLayerAlone), inputs.count > 1 {
+            _ = try commit([inputs[0]], staged: [], operations: operations, durability: durability)
+            return try commit(Array(inputs[1...]), staged: [], operations: [], durability: durability)
+        }
+        return try commit(inputs, staged: [], operations: operations, durability: durability)
     }
 
     /// As above, with layers that are in the page store already under records that nothing names yet.
@@ -112,12 +116,12 @@ extension PageStore {
         }
         Failpoint.pass("journal.written")
         var failure: StoreError?
-        let mustFlush = batch.contains { $0.durability == .synced }
+        let mustFlush = batch.contains { $0.durability == .synced && !Mutant.isPlanted(.answeredBeforeFlush) }
             || state.withLock { $0.unflushed + written.count } >= Self.maximumUnflushed
         if mustFlush, !written.isEmpty || state.withLock({ $0.unflushed > 0 }) {
             do throws(StoreError) { try journal.flush() } catch {
                 failure = error
-                state.withLock { $0.failure = error }
+                if !Mutant.isPlanted(.failedFlushForgotten) { state.withLock { $0.failure = error } }
             }
         }
         Failpoint.pass("journal.flushed")
@@ -159,7 +163,7 @@ extension PageStore {
                 throw StoreError(.wrongState, "the store is closed", advice: "Open it again", path: folder)
             }
             let position = journal.position(forRecordOf: length, head: state.head)
-            guard position + UInt64(length) - state.tail <= UInt64(ringBytes) else {
+            guard position + (Mutant.isPlanted(.ringOverrun) ? 0 : UInt64(length)) - state.tail <= UInt64(ringBytes) else {
                 if isFirstTry { state.settleFailure = nil }
                 isFirstTry = false
                 if let failure = state.settleFailure {

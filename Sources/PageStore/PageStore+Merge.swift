@@ -175,7 +175,7 @@ extension PageStore {
         for index in run {
             try forEachEntry(of: object, group.layers[index].row) { entry, page in
                 let owner = owners.owner(of: entry.page)
-                if owner == index { fold.add(entry, .file(page)) }
+                if owner == index, !(entry.isZero && Mutant.isPlanted(.mergeForgetsZeros)) { fold.add(entry, .file(page)) }
                 through = max(through, owner ?? group.layers.count - 1)
             }
         }
@@ -216,7 +216,7 @@ extension PageStore {
             var new = [old.last!]
             new[0].row.record = record
             new[0].row.first = old.map(\.row.first).min()!
-            new[0].row.floorPage = old.map(\.row.floorPage).min()!
+            new[0].row.floorPage = Mutant.isPlanted(.mergeForgetsCut) ? .max : old.map(\.row.floorPage).min()!
             new[0].row.partCount = parts
             new[0].row.pageCount = UInt32(pages.count)
             guard var last = now[run.count...].last else {
@@ -312,6 +312,10 @@ extension PageStore {
     {
         try deleteChained(.versions, Key(object.rawValue, entry.version.rawValue), object: object, t)
         for part in 0..<entry.row.partCount {
+            if Mutant.isPlanted(.recordDeletedAtOnce) {
+                try t.delete(.records, Key(object.rawValue, entry.row.record).with(part))
+                continue
+            }
             try t.put(
                 .graveyard, Key(epoch, object.rawValue, entry.row.record).with(part), row: GraveRow(lastVersion: entry.version))
         }

@@ -47,7 +47,7 @@ extension PageStore {
         let lmdb = try LMDB(path: folder + "/" + StoreFile.pages, readOnly: access == .read)
         var lease: LeaseFile.Lease?
         let meta = access == .write ? try readMeta(lmdb) : try pinnedMeta(lmdb, leases, &lease)
-        guard meta.store == journal.store else {
+        guard meta.store == journal.store || Mutant.isPlanted(.foreignJournalTaken) else {
             throw StoreError(
                 .mismatchedFiles, "the journal belongs to store \(journal.store), the page store to \(meta.store)",
                 advice: "Put back the files that belong together", path: folder)
@@ -62,7 +62,7 @@ extension PageStore {
             meta: meta, state: state)
         store.readerLease.withLock { $0 = lease }
         if access == .write {
-            if meta.mark.position == 0 { try makeNameDurable(folder) }
+            if meta.mark.position == 0, !Mutant.isPlanted(.nameOfKilledCreatorNotSynced) { try makeNameDurable(folder) }
             if !meta.clean { try store.recover(from: meta) }
             store.startSettler()
         }
@@ -73,7 +73,7 @@ extension PageStore {
     /// a power cut would take the name with all that is committed now. A parent that may not be read can't be synced.
     private static func makeNameDurable(_ folder: String) throws(StoreError) {
         // The folder may be named by a symbolic link, or as the present one.
-        guard let path = realpath(folder, nil) else { return }
+        guard !Mutant.isPlanted(.nameNotSynced), let path = realpath(folder, nil) else { return }
         defer { free(path) }
         if let parent = try? File(Folder.parent(of: String(cString: path)), O_RDONLY | O_DIRECTORY) { try parent.sync() }
     }
@@ -107,6 +107,7 @@ extension PageStore {
         // A writer that died in a commit of LMDB may have left pages in the page cache only: beside the scan.
         let lmdb = lmdb
         let syncing = SideTask { () -> StoreError? in
+            if Mutant.isPlanted(.pageCacheTrusted) { return nil }
             do throws(StoreError) { try lmdb.sync() } catch { return error }
             return nil
         }
@@ -132,10 +133,11 @@ extension PageStore {
             state.last = scan.last
             state.flushed = max(scan.last, mark.settled)
             let known = max(max(scan.last, mark.settled).next, state.nextVersion)
-            state.nextVersion = Version(known.rawValue + UInt64(Self.maximumUnflushed))
+            state.nextVersion = Version(known.rawValue + (Mutant.isPlanted(.versionsUsedTwice) ? 0 : UInt64(Self.maximumUnflushed)))
             state.nextID = max(state.nextID, nextID)
             for record in young {
                 for operation in record.operations {
+                    if Mutant.isPlanted(.deletionForgotten), case .deleteObject = operation { continue }
                     try state.metadata.apply(operation, version: record.version, time: record.header.time)
                 }
                 for layer in record.layers { state.nextRecord = max(state.nextRecord, layer.record + 1) }
@@ -150,7 +152,7 @@ extension PageStore {
     /// Writes again, and flushes, the records that only the page cache may hold: what is served must be on the disk.
     private func rewrite(_ scan: JournalScan) throws(StoreError) {
         let unproven = scan.records[scan.firstUnproven...]
-        guard !unproven.isEmpty else { return }
+        guard !unproven.isEmpty, !Mutant.isPlanted(.unprovenNotRewritten) else { return }
         let buffer = AlignedBuffer(capacity: Page.size)
         for (index, record) in zip(unproven.indices, unproven) {
             let count = Int(record.header.length)
@@ -240,14 +242,14 @@ extension PageStore {
             try t.forEach(.graveyard, from: Key(0), prefix: 8) { (key, value) throws(StoreError) in
                 _ = try GraveRow.decode(value, key: key)
                 if let object = Key.field(key, 8), let record = Key.field(key, 16), let part = Key.part(key, 24),
-                    !named.contains(record)
+                    !named.contains(record) || Mutant.isPlanted(.namedStageDeleted)
                 {
                     orphans.append((object, record, part))
                 }
                 return true
             }
         }
-        guard !orphans.isEmpty else { return }
+        guard !orphans.isEmpty, !Mutant.isPlanted(.orphansKept) else { return }
         do throws(StoreError) {
             try lmdb.write { (t) throws(StoreError) in
                 for orphan in orphans {

@@ -168,7 +168,9 @@ extension PageStore {
                 guard let epoch = Key.field(key, 0), let object = Key.field(key, 8), let record = Key.field(key, 16),
                     let part = Key.part(key, 24)
                 else { return true }
-                if leases.contains(where: { $0.pins(ObjectID(object), record: record, last: last, diedIn: epoch) }) {
+                if !Mutant.isPlanted(.leasesIgnored),
+                    leases.contains(where: { $0.pins(ObjectID(object), record: record, last: last, diedIn: epoch) })
+                {
                     report.bytesPinned += try t.get(.records, Key(object, record).with(part))?.count ?? 0
                 } else {
                     graves.append((Key(epoch, object, record).with(part), Key(object, record).with(part)))

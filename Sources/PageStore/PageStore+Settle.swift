@@ -80,8 +80,15 @@ extension PageStore {
         Failpoint.pass("settle.begin")
         var meta = try PageStore.readMeta(lmdb)
         var moves: [(ObjectID, [Relocation])] = []
+        let mark = JournalMark(
+            settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
+            last: last.version, lastPosition: last.header.position)
+        if Mutant.isPlanted(.markBeforeLayers) {
+            meta.mark = mark
+            try lmdb.write { (t) throws(StoreError) in try t.put(.meta, StoreMeta.key, row: meta) }
+        }
         try lmdb.write { (t) throws(StoreError) in
-            for layer in folded {
+            for layer in Mutant.isPlanted(.layerLeftOut) && folded.count > 1 ? Array(folded.dropLast()) : folded {
                 let relocations = try settle(layer, bytes, t)
                 moves.append((layer.object, relocations))
                 Failpoint.pass("settle.layer")
@@ -91,9 +98,7 @@ extension PageStore {
                 // A commit of pages alone, which nobody named and policy does not keep, is not worth a row in the log.
                 try settleOperations(record, isLogged: index >= kept || !record.operations.isEmpty, &meta, t)
             }
-            meta.mark = JournalMark(
-                settled: last.version, position: last.header.position + last.header.length, chain: last.header.checksum,
-                last: last.version, lastPosition: last.header.position)
+            meta.mark = mark
             let (record, id) = state.withLock { ($0.nextRecord, $0.nextID) }
             meta.nextRecord = max(meta.nextRecord, record)
             meta.nextID = max(meta.nextID, id)
@@ -103,7 +108,7 @@ extension PageStore {
         Failpoint.pass("settle.committed")
         state.withLock { state in
             for (object, relocations) in moves {
-                state.relocate(object, relocations)
+                if !Mutant.isPlanted(.tablesNotTold) { state.relocate(object, relocations) }
                 youngPages.relocate(relocations)
             }
             for record in batch {
@@ -199,8 +204,9 @@ extension PageStore {
             }
             var result: [ObjectID: [Version]] = [:]
             for (object, versions) in layers {
-                var found = (sources[object] ?? []) + (starts[object] ?? [])
-                for snapshot in snapshots where snapshot.object == nil || snapshot.object == object {
+                var found = Mutant.isPlanted(.foldCrossesLineage) ? [] : (sources[object] ?? []) + (starts[object] ?? [])
+                for snapshot in snapshots
+                where (snapshot.object == nil || snapshot.object == object) && !Mutant.isPlanted(.foldCrossesSnapshots) {
                     found.append(snapshot.version)
                 }
                 for lease in leases where lease.object == nil || lease.object == object { found.append(lease.version) }
@@ -389,7 +395,7 @@ extension PageStore {
         _ record: YoungRecord, isLogged: Bool, _ meta: inout StoreMeta, _ t: LMDB.Transaction
     ) throws(StoreError) {
         for operation in record.operations { try settle(operation, record, &meta, t) }
-        guard isLogged else { return }
+        guard isLogged, !Mutant.isPlanted(.outboxForgotten) else { return }
         let commit = CommitInfo(
             version: record.version, time: record.header.time, pages: record.layers.reduce(0) { $0 + $1.entries.count },
             operations: record.operations)

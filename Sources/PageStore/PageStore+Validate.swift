@@ -122,7 +122,7 @@ extension PageStore {
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
-                meta.clean = false
+                if !Mutant.isPlanted(.storeStaysClean) { meta.clean = false }
                 // From here on an older program must refuse the store.
                 meta.format = StoreMeta.currentFormat
                 // Versions and numbers from here on may be told to callers and then lost with a power cut.

@@ -82,7 +82,7 @@ final class CommittedPages {
         self.store = store
         self.inputs = inputs
         let rebased = Set(operations.compactMap { if case .lineage(let object, _, _, _) = $0 { object } else { nil } })
-        isRebased = inputs.map { rebased.contains($0.object) }
+        isRebased = inputs.map { rebased.contains($0.object) && !Mutant.isPlanted(.rebasedPageUnchanged) }
         tables = store.state.withLock { state in inputs.map { state.heads[$0.object] } }
     }
 

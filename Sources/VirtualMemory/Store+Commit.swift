@@ -99,6 +99,7 @@ extension Store {
             + memory.tasks.values.flatMap { $0.pendingChanges(without: memory.volatile) }
         if !changes.isEmpty { all.append(.mapChanges(CatalogChange.encode(changes))) }
         if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
+        if Mutant.isPlanted(.pendingForgotten) { for object in taken { object.pending = [] } }
         let version = try withExtendedLifetime(copies) { () throws(StoreError) in
             try pages.commit(inputs, operations: all, durability: durability)
         }

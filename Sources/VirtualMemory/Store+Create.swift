@@ -45,7 +45,7 @@ extension Store {
             throw StoreError(.notFound, "the folder is not there", advice: "Make it first", path: parent)
         }
         let prefix = ".\(name).creating-"
-        let temporary = "\(parent.isEmpty ? "." : parent)/\(prefix)\(getpid())"
+        let temporary = Mutant.isPlanted(.madeInPlace) ? path : "\(parent.isEmpty ? "." : parent)/\(prefix)\(getpid())"
         guard making.withLock({ $0.insert(temporary).inserted }) else {
             throw StoreError(.busy, "a store is being made at this path", advice: "Wait for it", path: path)
         }
@@ -56,7 +56,7 @@ extension Store {
             try fill(temporary)
             try HostFiles.syncFolder(temporary)
             try HostFiles.renameFolder(temporary, to: path)
-            try HostFiles.syncFolder(parent.isEmpty ? "." : parent)
+            if !Mutant.isPlanted(.nameNotSynced) { try HostFiles.syncFolder(parent.isEmpty ? "." : parent) }
         } catch {
             try? manager.removeItem(atPath: temporary)
             throw error

@@ -90,7 +90,8 @@ extension Store {
         let id = try object.map { (name) throws(StoreError) in try liveObject(name).id }
         // It names its own version, which holds what the last one does: no state of the past needs to be kept for it.
         let version = try pages.commit(
-            [], operations: [.createSnapshot(name: name, version: .infinity, object: id, message: message)])
+            [], operations: [.createSnapshot(name: name, version: .infinity, object: id, message: message)],
+            durability: Mutant.isPlanted(.snapshotNotFlushed) ? .deferred : .synced)
         return try pages.snapshot(named: name)
             ?? SnapshotInfo(name: name, version: version, object: id, time: 0, message: message)
     }

@@ -35,7 +35,7 @@ import VMTypes
         let steps = ModelRun.steps(Self.length, seed: seed)
         let retention = 1 + Int(seed % 4)
         guard let problem = ModelRun.problem(steps, retention) else { return nil }
-        let short = shrink(steps) { ModelRun.problem($0, retention) != nil }
+        let short = shrink(steps, attempts: Budget.of(quick: 30, default: 300, full: 300)) { ModelRun.problem($0, retention) != nil }
         let list = short.map(\.description).joined(separator: ", ")
         let last = ModelRun.problem(short, retention) ?? "passes now"
         return "seed \(seed), retention \(retention): \(problem)\nshrunk to \(short.count): [\(list)]\n\(last)"

@@ -77,6 +77,26 @@ let everyMode: [Store.OpenOptions] = DirtyTracking.allCases.flatMap { tracking i
         try store.close()
     }
 
+    /// Who made a snapshot may tell somebody of it: a power cut does not take it, nor the deferred commits before it.
+    @Test func aSnapshotIsOnTheDiskWhenItIsMade() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        let object = try store.createObject(named: "a", size: 4096)
+        let task = try store.task(named: "main")
+        let address = try task.map(size: 4096, object: object)
+        try store.commit()
+        task.pointer(address).storeBytes(of: 7, as: Int.self)
+        let deferred = try store.commit(durability: .deferred)
+        let snapshot = try store.createSnapshot("one").version
+        // The head that others see is of what is flushed.
+        #expect(try store.version(of: .head) == snapshot && snapshot > deferred)
+        task.pointer(address).storeBytes(of: 8, as: Int.self)
+        let last = try store.commit(durability: .deferred)
+        try store.renameSnapshot("one", to: "two")
+        #expect(try store.version(of: .head) > last)
+        try store.close()
+    }
+
     @Test func snapshotsDiffRollbackAndClone() throws {
         try fixture.create()
         let store = try fixture.open()

@@ -1,5 +1,6 @@
 internal import CPersistentHeap
 internal import Glibc
+internal import VMTypes
 
 extension HeapSpace {
     /// Takes a block of at least `byteCount` bytes that begins at a multiple of `alignment`.
@@ -146,11 +147,11 @@ extension HeapSpace {
     /// a thread that excludes changes.
     func forgetBlocks() {
         ThreadRecords.withLock {
-            for record in gate.records(of: number) {
+            for record in gate.records(of: number) where !Mutant.isPlanted(.cachesNotForgotten) {
                 ThreadCache.counts(record).update(repeating: 0, count: SizeClasses.end)
             }
         }
-        withCentral { central in central.reset() }
+        if !Mutant.isPlanted(.spansNotForgotten) { withCentral { central in central.reset() } }
     }
 
     /// The bytes that the block at an offset has: what was asked for, or somewhat more. Throws `.notAllocated`.
@@ -252,7 +253,7 @@ extension HeapSpace {
 
     @inline(__always)
     private func setAllocated(_ granule: Int, _ record: ThreadRecord) {
-        willWrite(geometry.bitmap &+ (granule >> 6) &* 8, 8)
+        if !Mutant.isPlanted(.bitUndeclared) { willWrite(geometry.bitmap &+ (granule >> 6) &* 8, 8) }
         let bit: UInt64 = 1 << UInt64(granule & 63)
         ph_begin_mark(record)
         if bounds.pointee.isShared { _ = ph_fetch_or(bitmap + (granule >> 6), bit) } else { bitmap[granule >> 6] |= bit }
