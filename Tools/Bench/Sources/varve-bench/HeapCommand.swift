@@ -12,6 +12,9 @@ struct HeapCommand: ParsableCommand {
     @Flag(help: "Fewer entries and shorter rounds: about a minute.")
     var quick = false
 
+    @Flag(help: "Time the reopening alone.")
+    var reopening = false
+
     @Option(help: "Where the engines keep their data, in a fresh folder; by default TMPDIR or /var/tmp.")
     var dir: String?
 
@@ -25,8 +28,10 @@ struct HeapCommand: ParsableCommand {
         defer { workspace.close() }
         let report = HeapReport(json: json)
         report.begin(Machine(volume: volume), entries: plan.entries)
-        try allocations(workspace, report)
-        try dictionaries(workspace, report)
+        if !reopening {
+            try allocations(workspace, report)
+            try dictionaries(workspace, report)
+        }
         try report.reopened(HeapReopening(entries: plan.entries, runs: plan.openings).measure(in: workspace))
     }
 
