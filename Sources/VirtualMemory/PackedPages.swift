@@ -16,7 +16,7 @@ final class PackedPages: @unchecked Sendable {
     /// For each run, how many pages lie before it.
     private let ranks: [Int]
     private let base: UnsafeMutableRawPointer
-    private let byteCount: Int
+    private let mapping: UnsafeMutableRawBufferPointer
 
     /// More pages go to the copy's memory at once: they would take twice the memory until the next commit.
     static let most = 8192
@@ -32,15 +32,41 @@ final class PackedPages: @unchecked Sendable {
             count += run.count
         }
         self.ranks = ranks
-        byteCount = count * Page.size
+        mapping = try Self.map(count)
+        base = mapping.count > count * Page.size ? mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage) : mapping.baseAddress!
+    }
+
+    /// Where the memory of one that is no more is kept for the next; 0 where none is: memory that the process has costs a third of new memory.
+    private static let spare = Atomic<UInt>(0)
+    private static let spareBytes = 3 * hugePage
+
+    /// The kernel's larger page on every host that there is a build for.
+    private static let hugePage = 2 << 20
+
+    /// Memory for so many pages. Of a quarter of a huge page and more, room for huge pages: one costs a third of the small ones
+    /// in its place.
+    private static func map(_ count: Int) throws(StoreError) -> UnsafeMutableRawBufferPointer {
+        let needed = count * Page.size, isHuge = needed >= hugePage / 4
+        if isHuge, needed <= spareBytes - hugePage,
+            let known = UnsafeMutableRawPointer(bitPattern: spare.exchange(0, ordering: .acquiringAndReleasing))
+        { return UnsafeMutableRawBufferPointer(start: known, count: spareBytes) }
+        let byteCount = isHuge ? max((needed + hugePage - 1) / hugePage * hugePage + hugePage, spareBytes) : needed
         let p = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let p, p != MAP_FAILED else {
             throw StoreError(.full, "no memory for \(count) changed pages of a copy", errno: errno)
         }
-        base = p
+        // Where the host has no huge pages the small ones do.
+        if isHuge { _ = madvise(p, byteCount, MADV_HUGEPAGE) }
+        return UnsafeMutableRawBufferPointer(start: p, count: byteCount)
     }
 
-    deinit { munmap(base, byteCount) }
+    deinit {
+        let start = mapping.baseAddress!
+        if mapping.count == Self.spareBytes,
+            Self.spare.compareExchange(expected: 0, desired: UInt(bitPattern: start), ordering: .acquiringAndReleasing).exchanged
+        { return }
+        munmap(start, mapping.count)
+    }
 
     /// The runs' parts within `range`, and where each begins.
     func forEach<Failure>(
