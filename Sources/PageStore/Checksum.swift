@@ -11,6 +11,15 @@ enum Checksum {
 
     static func of(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { of($0) } }
 
+    /// Of a row: its key and what follows, as if they lay together.
+    static func of(key: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer) -> UInt64 {
+        withUnsafeTemporaryAllocation(byteCount: key.count + body.count, alignment: 8) { joined in
+            joined.copyMemory(from: key)
+            UnsafeMutableRawBufferPointer(rebasing: joined[key.count...]).copyMemory(from: body)
+            return of(UnsafeRawBufferPointer(joined))
+        }
+    }
+
     /// Of a page of zeros.
     static let zeroPage: UInt64 = of([UInt8](repeating: 0, count: 4096))
 

@@ -403,7 +403,7 @@ final class LMDB: @unchecked Sendable {
             while code == MDB_SUCCESS {
                 let keyBytes = UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size)
                 if prefix > 0 {
-                    guard keyBytes.count >= prefix, keyBytes.prefix(prefix).elementsEqual(start.prefix(prefix)) else { return }
+                    guard keyBytes.count >= prefix, let bytes = keyBytes.baseAddress, memcmp(bytes, start, prefix) == 0 else { return }
                 }
                 guard try body(keyBytes, UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)) else { return }
                 code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)

@@ -199,7 +199,7 @@ extension PageStore {
         var isHidden = false
         try t.forEach(.versions, from: Key(object, first), prefix: 8) { (key, value) throws(StoreError) in
             let version = Version(Key.field(key, 8) ?? 0)
-            chain.add(key: Key(object, version.rawValue), value: [UInt8](value))
+            chain.add(key: key, value: value)
             guard version >= segment.from else { return true }
             let row = try VersionRow.decode(value, key: key)
             if row.isGap || version > segment.through {
@@ -210,7 +210,7 @@ extension PageStore {
             return true
         }
         try t.forEach(.lineage, from: Key(object, first), prefix: 8) { (key, value) throws(StoreError) in
-            chain.add(key: Key(object, Key.field(key, 8) ?? 0), value: [UInt8](value))
+            chain.add(key: key, value: value)
             return true
         }
         let expected = try t.row(.chains, Key(object), ChainRow.self) ?? ChainRow()

@@ -11,7 +11,7 @@ extension Row {
     func encoded(key: Key) -> [UInt8] {
         var writer = ByteWriter()
         encode(to: &writer)
-        writer.put(Self.sum(key.bytes, writer.bytes))
+        writer.put(key.bytes.withUnsafeBytes { key in writer.bytes.withUnsafeBytes { Checksum.of(key: key, $0) } })
         return writer.bytes
     }
 
@@ -19,15 +19,13 @@ extension Row {
         guard value.count >= 8 else { throw StoreError(.damaged, "\(what) is cut off") }
         let body = UnsafeRawBufferPointer(rebasing: value[..<(value.count - 8)])
         let sum = UInt64(littleEndian: value.loadUnaligned(fromByteOffset: value.count - 8, as: UInt64.self))
-        guard sum == Self.sum([UInt8](key), [UInt8](body)) else {
+        guard sum == Checksum.of(key: key, body) else {
             throw StoreError(
                 .damaged, "the checksum of \(what) is wrong", advice: "Run `varve verify`, then `varve repair`")
         }
         var reader = ByteReader(body, what: what)
         return try Self(from: &reader)
     }
-
-    private static func sum(_ key: [UInt8], _ body: [UInt8]) -> UInt64 { Checksum.of(key + body) }
 }
 
 extension LMDB.Transaction {
@@ -176,14 +174,18 @@ struct ChainRow: Row, Equatable {
     var count: UInt64 = 0
     var digest: UInt64 = 0
 
-    mutating func add(key: Key, value: [UInt8]) {
+    mutating func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
         count += 1
-        digest ^= Checksum.of(key.bytes + value)
+        digest ^= Checksum.of(key: key, value)
+    }
+
+    mutating func add(key: Key, value: [UInt8]) {
+        key.bytes.withUnsafeBytes { key in value.withUnsafeBytes { add(key: key, value: $0) } }
     }
 
     mutating func remove(key: Key, value: [UInt8]) {
         count -= 1
-        digest ^= Checksum.of(key.bytes + value)
+        digest ^= key.bytes.withUnsafeBytes { key in value.withUnsafeBytes { Checksum.of(key: key, $0) } }
     }
 
     func encode(to writer: inout ByteWriter) {

@@ -26,7 +26,7 @@ extension Verifier {
         }
         try rows(.versions) { (key, value) throws(StoreError) in
             let (object, version) = (ObjectID(Key.field(key, 0) ?? 0), Version(Key.field(key, 8) ?? 0))
-            found[object, default: ChainRow()].add(key: Key(object.rawValue, version.rawValue), value: [UInt8](value))
+            found[object, default: ChainRow()].add(key: key, value: value)
             let row = try VersionRow.decode(value, key: key)
             self.rows[object, default: []].append((version, row))
             summary.versions += 1
@@ -34,7 +34,7 @@ extension Verifier {
         }
         try rows(.lineage) { (key, value) throws(StoreError) in
             let (object, version) = (ObjectID(Key.field(key, 0) ?? 0), Version(Key.field(key, 8) ?? 0))
-            found[object, default: ChainRow()].add(key: Key(object.rawValue, version.rawValue), value: [UInt8](value))
+            found[object, default: ChainRow()].add(key: key, value: value)
             lineage[object, default: [:]][version] = try LineageRow.decode(value, key: key)
         }
         try rows(.chains) { (key, value) throws(StoreError) in
