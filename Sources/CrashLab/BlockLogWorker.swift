@@ -153,11 +153,12 @@ struct BlockLogWorker {
         guard run.saw(files, acknowledged) else { return false }
         guard var finding = try check(files, acknowledged, seed) else { return true }
         var description = cut.description
-        if run.isNews(finding, acknowledged.count) {
-            // Each is an image that a power cut may leave: whatever is wrong with it is a finding.
+        if run.isNews(finding) {
             _ = try Least.of(cut.choice, until: Least.patience) { (fewer) throws(LabError) in
                 let less = point.image(fewer, torn: cut.torn)
-                guard case .success(let found) = try mount(less, image), let words = try check(found, acknowledged, seed) else { return false }
+                guard case .success(let found) = try mount(less, image), let words = try check(found, acknowledged, seed),
+                    Least.kind(of: words) == Least.kind(of: finding)
+                else { return false }
                 (files, finding, description) = (found, words, less.description)
                 return true
             }

@@ -7,6 +7,8 @@ final class EnumeratorRun: Sendable {
         var seen: Set<UInt64> = []
         var report = Enumerator.Report()
         var error: LabError?
+        /// Kinds of findings of which one was made smaller.
+        var known: Set<String> = []
     }
 
     /// Images of one recovery: its moments are looked at in any order, so that many recoveries are begun.
@@ -122,12 +124,12 @@ final class EnumeratorRun: Sendable {
         shared.withLock { $0.report.failures.append(least) }
     }
 
-    /// Keeps a failure with as little as it needs.
+    /// Keeps a failure; the first of its kind with as little as it needs.
     private func keep(
         _ found: Failure, _ image: CrashImage, of point: CrashPoint, _ acknowledged: [String], isSure: Bool
     ) throws(LabError) -> Failure {
         var failure = found, image = image, acknowledged = acknowledged
-        if isSure {
+        if isSure, shared.withLock({ $0.known.insert(Least.kind(of: found.finding)).inserted }) {
             let least = try LeastImage(
                 image, of: point, acknowledged: acknowledged, finding: found.finding, seed: seed, check: lab.adapter.check,
                 folder: "\(root)/least-\(WordHash(found.folder).value)")

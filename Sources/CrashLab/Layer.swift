@@ -68,6 +68,7 @@ final class LayerRun: Sendable {
         var seen: Set<UInt64> = []
         var next = 0
         var findings: [String: Int] = [:]
+        var kinds: Set<String> = []
     }
 
     let settings: LayerSettings
@@ -135,10 +136,8 @@ final class LayerRun: Sendable {
     /// Takes a failure that is kept already.
     func found(_ failure: Failure) { state.withLock { $0.report.failures.append(failure) } }
 
-    /// Whether no finding in these words has been kept, with no more acknowledgements.
-    func isNews(_ finding: String, _ acknowledgements: Int) -> Bool {
-        state.withLock { $0.findings[finding].map { $0 > acknowledgements } ?? true }
-    }
+    /// Whether it is the first finding of its kind.
+    func isNews(_ finding: String) -> Bool { state.withLock { $0.kinds.insert(Least.kind(of: finding)).inserted } }
 
     /// Keeps a failure. Of several with the same finding the one with the fewest acknowledgements stays.
     func fail(

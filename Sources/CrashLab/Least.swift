@@ -3,6 +3,13 @@ enum Least {
     /// How long one finding may be tried for.
     static var patience: ContinuousClock.Instant { .now + .seconds(2) }
 
+    /// What two findings share that differ in their numbers only.
+    static func kind(of finding: String) -> String {
+        var kind = ""
+        for character in finding where !(character.isNumber && kind.last == "#") { kind.append(character.isNumber ? "#" : character) }
+        return kind
+    }
+
     /// Those of `elements` without any of which, or any part of a row of which, `isWrong` is false; more where the time is over.
     ///
     /// Leaves out ever smaller parts (Zeller's delta debugging). All of them together must be wrong.

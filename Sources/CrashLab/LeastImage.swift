@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// A failure of the enumerator with fewer pending writes, and fewer acknowledgements, of which the checker still says that something is
-/// wrong.
+/// A failure of the enumerator with fewer pending writes, and fewer acknowledgements, of which the checker still says the same, but for
+/// numbers.
 struct LeastImage {
     private(set) var image: CrashImage
     private(set) var acknowledged: [String]
@@ -24,21 +24,19 @@ struct LeastImage {
         defer { LabFile.remove(folder) }
         let end = Least.patience
         guard let choice = image.choice else { return }
-        // Each is an image that a power cut may leave: whatever is wrong with it is a finding.
         let there = choice.writes.indices.filter { choice.writes[$0] > 0 }
         _ = try Least.of(there, until: end) { (fewer) throws(LabError) in
             var less = choice
             for index in there where !fewer.contains(index) { less.writes[index] = 0 }
-            return try self.take(point.image(less), nil)
+            return try self.take(point.image(less), self.acknowledged)
         }
         if let choice = self.image.choice {
             _ = try Least.number(below: choice.names, until: end) { (names) throws(LabError) in
                 var less = choice
                 less.names = names
-                return try self.take(point.image(less), nil)
+                return try self.take(point.image(less), self.acknowledged)
             }
         }
-        // A store that has more than was acknowledged may be wrong for that alone: the words must stay.
         let all = self.acknowledged
         _ = try Least.number(below: all.count, until: end) { (count) throws(LabError) in try self.take(self.image, Array(all.prefix(count))) }
         if acknowledged.count > self.acknowledged.count {
@@ -46,17 +44,17 @@ struct LeastImage {
         }
     }
 
-    /// Whether the same is found, or, where no other acknowledgements are tried, anything; then it is kept.
-    private mutating func take(_ image: CrashImage, _ fewer: [String]?) throws(LabError) -> Bool {
+    /// Whether the same is found; then it is kept.
+    private mutating func take(_ image: CrashImage, _ acknowledged: [String]) throws(LabError) -> Bool {
         LabFile.remove(folder)
         try LabFile.makeFolder(folder)
         try image.write(to: folder)
-        let found = try checker.check(folder, seed: seed, acknowledged: fewer ?? acknowledged)
+        let found = try checker.check(folder, seed: seed, acknowledged: acknowledged)
         guard let found else { return false }
         // What it held open of a bad image must not spoil the next one.
         checker.end()
-        guard fewer == nil || found == finding else { return false }
-        (self.image, finding, acknowledged) = (image, found, fewer ?? acknowledged)
+        guard Least.kind(of: found) == Least.kind(of: finding) else { return false }
+        (self.image, finding, self.acknowledged) = (image, found, acknowledged)
         return true
     }
 }

@@ -28,6 +28,11 @@ struct LeastTests {
         #expect(try Least.number(below: 10, until: Self.far) { (_) throws(LabError) in false } == 10)
     }
 
+    @Test func findingsOfAKindDifferInNumbers() {
+        #expect(Least.kind(of: "transaction 0 is the last, and 12 was acknowledged") == Least.kind(of: "transaction 31 is the last, and 7 was acknowledged"))
+        #expect(Least.kind(of: "page 7 is damaged") != Least.kind(of: "page 7 is gone"))
+    }
+
     /// What the enumerator keeps is wrong still, and no larger than what it met.
     @Test(.enabled(if: LabPrograms.areBuilt, "needs the programs, built beside the tests"))
     func theKeptImageIsWrongStill() throws {
