@@ -4,6 +4,10 @@ import PackageDescription
 /// Bugs that can be planted, for the crash lab's test of itself (`Tools/mutants`); in no other build.
 let mutants: [SwiftSetting] = Context.environment["VARVE_MUTANTS"] == nil ? [] : [.define("VARVE_MUTANTS")]
 
+/// Decoders that libFuzzer watches (`Tools/crashlab fuzz`), where it names the library with libFuzzer in it; in no other build.
+let fuzzer = Context.environment["VARVE_FUZZ"]
+let watched: [SwiftSetting] = fuzzer == nil ? [] : [.unsafeFlags(["-sanitize=fuzzer"])]
+
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
@@ -13,7 +17,7 @@ let strict: [SwiftSetting] = [
     // Else each generic type with a constraint is found by its name when a process first needs it, which searches the
     // conformances of all libraries: 0.1 to 0.3 ms a type, a dozen of them until a store is open.
     .unsafeFlags(["-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors"]),
-] + mutants
+] + mutants + watched
 
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 
@@ -91,6 +95,10 @@ let package = Package(
         .executableTarget(
             name: "varve-crash-child", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "VMTypes"],
             path: "Tests/CrashChild", swiftSettings: strict),
+        // Fuzz targets of what reads bytes that may be damaged; they see inside the modules, so it is built for debugging only.
+        .target(
+            name: "Decoders", dependencies: ["Varve", "VirtualMemory", "PageStore", "Catalog", "TestSupport", "VMTypes", grdb], path: "Tests/Decoders",
+            swiftSettings: strict),
         .executableTarget(
             name: "varve-spawn-child", dependencies: ["Varve"], path: "Tests/SpawnChild", swiftSettings: strict),
         .testTarget(name: "VMTypesTests", dependencies: ["VMTypes"], swiftSettings: strict),
@@ -102,6 +110,8 @@ let package = Package(
         .testTarget(
             name: "CrashLabTests",
             dependencies: ["CrashLab", "TestSupport", "varve", "varve-crash-child"], swiftSettings: strict),
+        .testTarget(
+            name: "DecoderTests", dependencies: ["Decoders", "TestSupport"], exclude: ["Corpus"], swiftSettings: strict),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "VirtualMemoryTests",
@@ -115,3 +125,10 @@ let package = Package(
             swiftSettings: strict),
     ]
 )
+
+if let fuzzer {
+    package.targets.append(
+        .executableTarget(
+            name: "varve-fuzz", dependencies: ["Decoders"], path: "Tests/Fuzz", swiftSettings: strict,
+            linkerSettings: [.unsafeFlags([fuzzer, "-use-ld=lld"]), .linkedLibrary("stdc++")]))
+}

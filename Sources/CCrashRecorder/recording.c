@@ -22,6 +22,7 @@ static char root[4096];
 static size_t root_length;
 static int trace = -1;
 int acknowledgements = -1;
+static char block_log[PATH_MAX];
 static pid_t process;
 
 /// Files are known by their inodes, so that it does not matter how a descriptor came to be. Index and one is the number.
@@ -58,6 +59,13 @@ void emit(uint32_t kind, uint32_t flags, uint64_t file, uint64_t offset, uint64_
 
 void emit_unknown(const char *call) { emit(CRASH_UNKNOWN, 0, 0, 0, 0, call, strlen(call), NULL); }
 
+uint64_t log_size(void) {
+    struct stat status;
+    if (!block_log[0]) return 0;
+    if (syscall(SYS_newfstatat, AT_FDCWD, block_log, &status, 0) != 0) die("VARVE_CRASHLAB_LOG can't be looked at");
+    return (uint64_t)status.st_size;
+}
+
 /// What the C library's own output does with its bytes: its writes go past our `write`.
 static ssize_t print(void *cookie, const char *bytes, size_t count) {
     (void)cookie;
@@ -84,6 +92,7 @@ static pid_t first_process(const char *path) {
 
 __attribute__((constructor)) void varve_crash_begin(void) {
     const char *folder = getenv("VARVE_CRASHLAB_ROOT"), *path = getenv("VARVE_CRASHLAB_TRACE"), *acks = getenv("VARVE_CRASHLAB_ACKS");
+    const char *log = getenv("VARVE_CRASHLAB_LOG");
     if (!folder) return;
     root_length = strlen(folder);
     if (root_length == 0 || root_length >= sizeof root) die("VARVE_CRASHLAB_ROOT is too long");
@@ -98,6 +107,10 @@ __attribute__((constructor)) void varve_crash_begin(void) {
     syscall(SYS_close, fd);
     process = first_process(path);
     if (acks) acknowledgements = atoi(acks);
+    if (log) {
+        if (strlen(log) >= sizeof block_log) die("VARVE_CRASHLAB_LOG is too long");
+        strcpy(block_log, log);
+    }
     if (acknowledgements == STDOUT_FILENO) {
         cookie_io_functions_t functions = {.write = print};
         FILE *lines = fopencookie(NULL, "w", functions);

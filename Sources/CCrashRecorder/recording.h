@@ -15,6 +15,9 @@
 /// A descriptor that acknowledges, or -1.
 extern int acknowledgements;
 
+/// How large the file is now that VARVE_CRASHLAB_LOG names; 0 without one.
+uint64_t log_size(void);
+
 /// Whether calls on files below the root are recorded or may fail.
 int is_active(void);
 int is_recording(void);

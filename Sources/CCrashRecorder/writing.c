@@ -100,9 +100,10 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     // In a process that the program started the number means something else.
     if (is_recording() && fd == acknowledgements && fd >= 0 && is_recorded_process()) {
         enter();
+        uint64_t size = log_size();
         ssize_t done = raw_write(fd, bytes, count);
         int error = errno;
-        if (done > 0) emit(CRASH_ACKNOWLEDGE, 0, 0, 0, (uint64_t)done, NULL, 0, bytes);
+        if (done > 0) emit(CRASH_ACKNOWLEDGE, 0, 0, size, (uint64_t)done, NULL, 0, bytes);
         leave(error);
         return done;
     }

@@ -6,6 +6,8 @@ struct CrashImage {
     var names: FileNames
     /// How it came about, for people.
     var description: String
+    /// Which of a point's images it is.
+    var choice: CrashPoint.Choice?
 
     /// What is durable on a disk, and nothing else.
     init(durable disk: SimulatedDisk) {

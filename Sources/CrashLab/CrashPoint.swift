@@ -24,6 +24,21 @@ struct CrashPoint {
         var isBlock: Bool { writes[0].block != nil }
     }
 
+    /// Of each item how many of its writes have happened, how many changes of names; and a block that is there in part.
+    struct Choice {
+        var writes: [Int]
+        var names: Int
+        var torn: Torn?
+    }
+
+    /// Sectors of a block that are those of a write that is pending.
+    struct Torn {
+        var item: Int
+        var write: Int
+        /// Their offsets in the block.
+        var sectors: [Int]
+    }
+
     private let durable: CrashImage
     private let items: [Item]
     private let names: [NameChange]
@@ -65,10 +80,10 @@ struct CrashPoint {
                     defer { rest /= item.writes.count + 1 }
                     return rest % (item.writes.count + 1)
                 }
-                guard try body(image(choice, named)) else { return }
+                guard try body(image(Choice(writes: choice, names: named))) else { return }
             }
         } else {
-            for (choice, named) in kinds(limits, &random) { guard try body(image(choice, named)) else { return } }
+            for (choice, named) in kinds(limits, &random) { guard try body(image(Choice(writes: choice, names: named))) else { return } }
         }
         for _ in 0..<limits.torn {
             guard let torn = torn(&random) else { return }
@@ -102,11 +117,11 @@ struct CrashPoint {
         elements.count <= count ? elements : Array(elements.shuffled(using: &random).prefix(count))
     }
 
-    /// Of a block the last of `choice[i]` writes is there, of a size all of them have happened; and so many changes of names.
-    private func image(_ choice: [Int], _ named: Int) -> CrashImage {
+    /// Of a block the last of `choice.writes[i]` writes is there, of a size all of them have happened; and so many changes of names.
+    func image(_ choice: Choice) -> CrashImage {
         var image = durable
         var changes: [UInt64: [SimulatedDisk.Pending]] = [:]
-        for (item, count) in zip(items, choice) where count > 0 {
+        for (item, count) in zip(items, choice.writes) where count > 0 {
             if item.isBlock { changes[item.file, default: []].append(item.writes[count - 1]) } else {
                 changes[item.file, default: []] += item.writes.prefix(count)
             }
@@ -117,9 +132,11 @@ struct CrashPoint {
             for change in changes.sorted(by: { $0.order < $1.order }) { change.apply(to: &content) }
             image.files[file] = content
         }
-        for change in names.prefix(named) { image.names.apply(change) }
+        for change in names.prefix(choice.names) { image.names.apply(change) }
+        image.choice = choice
         image.description =
-            "\(choice.count { $0 > 0 }) of \(items.count) pending blocks and sizes, \(named) of \(names.count) changes of names"
+            "\(choice.writes.count { $0 > 0 }) of \(items.count) pending blocks and sizes, \(choice.names) of \(names.count) changes of names"
+        if let torn = choice.torn { tear(torn, in: &image) }
         return image
     }
 
@@ -127,21 +144,21 @@ struct CrashPoint {
     private func torn(_ random: inout some RandomNumberGenerator) -> CrashImage? {
         let blocks = items.indices.filter { items[$0].isBlock }
         guard let index = blocks.randomElement(using: &random) else { return nil }
-        let item = items[index]
         var choice = Bool.random(using: &random) ? items.map(\.writes.count) : [Int](repeating: 0, count: items.count)
         choice[index] = 0
-        var image = image(choice, names.count)
-        guard var content = image.files[item.file],
-            case .block(let block, let new)? = item.writes.randomElement(using: &random)?.change
-        else { return nil }
+        let write = Int.random(in: items[index].writes.indices, using: &random)
+        let sectors = stride(from: 0, to: Block.size, by: Block.sector).filter { _ in Bool.random(using: &random) }
+        return image(Choice(writes: choice, names: names.count, torn: Torn(item: index, write: write, sectors: sectors)))
+    }
+
+    private func tear(_ torn: Torn, in image: inout CrashImage) {
+        let item = items[torn.item]
+        guard var content = image.files[item.file], case .block(let block, let new) = item.writes[torn.write].change else { return }
         var mixed = content[block].bytes
-        for sector in stride(from: 0, to: Block.size, by: Block.sector) where Bool.random(using: &random) {
-            mixed.replaceSubrange(sector..<sector + Block.sector, with: new.bytes[sector..<sector + Block.sector])
-        }
+        for sector in torn.sectors { mixed.replaceSubrange(sector..<sector + Block.sector, with: new.bytes[sector..<sector + Block.sector]) }
         content[block] = Block.make(mixed)
         image.files[item.file] = content
         let name = image.names.entries.first { $0.value == item.file }?.key ?? "a file"
         image.description += ", block \(block) of \(name) torn"
-        return image
     }
 }

@@ -7,6 +7,8 @@ final class EnumeratorRun: Sendable {
         var seen: Set<UInt64> = []
         var report = Enumerator.Report()
         var error: LabError?
+        /// Kinds of findings of which one was made smaller.
+        var known: Set<String> = []
     }
 
     /// Images of one recovery: its moments are looked at in any order, so that many recoveries are begun.
@@ -118,8 +120,24 @@ final class EnumeratorRun: Sendable {
             seed: seed, moment: "\(after)cut \(moment.event)", image: image.description,
             finding: again ?? "\(finding) (a fresh checker did not find that)",
             folder: "\(lab.failures)/\(seed)-\(moment.event)-\(String(value, radix: 16))")
+        let least = try keep(failure, image, of: moment.point, acknowledged, isSure: again != nil)
+        shared.withLock { $0.report.failures.append(least) }
+    }
+
+    /// Keeps a failure; the first of its kind with as little as it needs.
+    private func keep(
+        _ found: Failure, _ image: CrashImage, of point: CrashPoint, _ acknowledged: [String], isSure: Bool
+    ) throws(LabError) -> Failure {
+        var failure = found, image = image, acknowledged = acknowledged
+        if isSure, shared.withLock({ $0.known.insert(Least.kind(of: found.finding)).inserted }) {
+            let least = try LeastImage(
+                image, of: point, acknowledged: acknowledged, finding: found.finding, seed: seed, check: lab.adapter.check,
+                folder: "\(root)/least-\(WordHash(found.folder).value)")
+            (image, acknowledged) = (least.image, least.acknowledged)
+            (failure.image, failure.finding) = (image.description, least.finding)
+        }
         try failure.keep(acknowledged: acknowledged, check: lab.adapter.check) { (folder) throws(LabError) in try image.write(to: folder) }
-        shared.withLock { $0.report.failures.append(failure) }
+        return failure
     }
 
     /// Traces the recovery from what a cut or a kill left on `disk`, and checks what a cut may leave of that.

@@ -122,9 +122,7 @@ private struct FullDiskWorker {
         let image = try FolderImage(of: folder)
         unlink(ballast)
         unlink(ballast + "-2")
-        var identity = WordHash(image.hash)
-        identity.add(UInt64(acknowledged.count))
-        run.saw(identity.value)
+        run.saw(image, acknowledged)
         if problem == nil { problem = try checker.check(folder, seed: seed, acknowledged: acknowledged) }
         guard let problem else { return }
         checker.end()

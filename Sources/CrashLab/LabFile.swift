@@ -62,6 +62,12 @@ enum LabFile {
         return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
+    static func size(_ path: String) throws(LabError) -> Int {
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw .system(path) }
+        return Int(status.st_size)
+    }
+
     /// Removes what a folder holds, and the folder.
     static func remove(_ path: String) {
         if isFolder(path) {

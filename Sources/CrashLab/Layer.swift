@@ -68,6 +68,7 @@ final class LayerRun: Sendable {
         var seen: Set<UInt64> = []
         var next = 0
         var findings: [String: Int] = [:]
+        var kinds: Set<String> = []
     }
 
     let settings: LayerSettings
@@ -102,15 +103,41 @@ final class LayerRun: Sendable {
         }
     }
 
+    /// Whether there is more to be done; also in the middle of it.
+    var goesOn: Bool {
+        let isLate = ContinuousClock.now >= end
+        return state.withLock { !isLate && $0.report.states < settings.states && $0.report.failures.count < settings.mostFailures }
+    }
+
     func count(_ name: String, _ value: Int = 1) { state.withLock { $0.report.count(name, value) } }
     func note(_ text: String) { state.withLock { if !$0.report.notes.contains(text) { $0.report.notes.append(text) } } }
     func acknowledged(_ count: Int) { state.withLock { $0.report.acknowledgements += count } }
 
-    /// Counts a state that was looked at, by its identity.
-    func saw(_ identity: UInt64) { state.withLock { if $0.seen.insert(identity).inserted { $0.report.states += 1 } } }
+    /// Counts a state that was looked at, by its identity; false where one was the same.
+    @discardableResult
+    func saw(_ identity: UInt64) -> Bool {
+        state.withLock { state in
+            guard state.seen.insert(identity).inserted else { return false }
+            state.report.states += 1
+            return true
+        }
+    }
+
+    /// The same of a store's files, with what had been acknowledged.
+    @discardableResult
+    func saw(_ image: FolderImage, _ acknowledged: [String]) -> Bool {
+        var identity = WordHash(image.hash)
+        identity.add(UInt64(acknowledged.count))
+        // The last line may be what a recovery said.
+        if let last = acknowledged.last { identity.add(WordHash(last).value) }
+        return saw(identity.value)
+    }
 
     /// Takes a failure that is kept already.
     func found(_ failure: Failure) { state.withLock { $0.report.failures.append(failure) } }
+
+    /// Whether it is the first finding of its kind.
+    func isNews(_ finding: String) -> Bool { state.withLock { $0.kinds.insert(Least.kind(of: finding)).inserted } }
 
     /// Keeps a failure. Of several with the same finding the one with the fewest acknowledgements stays.
     func fail(

@@ -31,15 +31,9 @@ struct Recording {
         environment["VARVE_CRASHLAB_ROOT"] = folder
         environment["VARVE_CRASHLAB_TRACE"] = path
         environment["VARVE_CRASHLAB_ACKS"] = "1"
-        let child = try Spawn.start(command, environment: environment, hasInput: false, isQuiet: mayFail)
-        defer { close(child.output) }
-        var bytes = [UInt8](repeating: 0, count: 65536)
-        while true {
-            let count = read(child.output, &bytes, bytes.count)
-            if count < 0, errno == EINTR { continue }
-            if count <= 0 { break }
+        if let end = try Spawn.run(command, environment: environment, isQuiet: mayFail), !mayFail {
+            throw LabError("`\(command.joined(separator: " "))` \(end)")
         }
-        if let end = Spawn.wait(child.pid), !mayFail { throw LabError("`\(command.joined(separator: " "))` \(end)") }
         try follow(Trace(contentsOf: path, lying: lying), disk)
     }
 
@@ -56,7 +50,7 @@ struct Recording {
         events = trace.events.count
         for (index, event) in trace.events.enumerated() {
             switch event {
-            case .acknowledge(let bytes):
+            case .acknowledge(let bytes, _):
                 for byte in bytes {
                     if byte != UInt8(ascii: "\n") {
                         line.append(byte)

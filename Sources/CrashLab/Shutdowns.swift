@@ -140,9 +140,7 @@ private struct ShutdownWorker {
         }
         run.acknowledged(acknowledged.count)
         let image = try FolderImage(of: folder)
-        var identity = WordHash(image.hash)
-        identity.add(UInt64(acknowledged.count))
-        run.saw(identity.value)
+        run.saw(image, acknowledged)
         guard let finding = try checker.check(folder, seed: seed, acknowledged: acknowledged) else { return }
         checker.end()
         try run.fail(

@@ -52,6 +52,13 @@ enum Spawn {
         defer { posix_spawn_file_actions_destroy(&actions) }
         for (from, to) in descriptors { posix_spawn_file_actions_adddup2(&actions, from, to) }
         if isQuiet { posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) }
+        // What our thread does not listen to is no matter of theirs: they are to end when they are told to.
+        var attributes = posix_spawnattr_t(), none = sigset_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         // A report of a program that meets a bad image helps nobody.
         var environment = extra
         environment["SWIFT_BACKTRACE"] = "enable=no"
@@ -67,9 +74,22 @@ enum Spawn {
         var envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
         defer { for text in argv + envp { free(text) } }
         var pid: pid_t = 0
-        let code = posix_spawnp(&pid, command[0], &actions, nil, &argv, &envp)
+        let code = posix_spawnp(&pid, command[0], &actions, &attributes, &argv, &envp)
         guard code == 0 else { throw LabError("\(command[0]) can't be started: \(String(cString: strerror(code)))") }
         return pid
+    }
+
+    /// Runs a program to its end, and drops what it prints; nil where it ended well, else how it ended.
+    static func run(_ command: [String], environment: [String: String] = [:], isQuiet: Bool = false) throws(LabError) -> String? {
+        let child = try start(command, environment: environment, hasInput: false, isQuiet: isQuiet)
+        defer { close(child.output) }
+        var bytes = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = read(child.output, &bytes, bytes.count)
+            if count < 0, errno == EINTR { continue }
+            if count <= 0 { break }
+        }
+        return wait(child.pid)
     }
 
     /// Waits for a process' end; nil where it ended well, else how it ended.

@@ -17,7 +17,8 @@ struct Trace {
         case rename(from: String, to: String)
         case remove(path: String)
         case makeFolder(path: String)
-        case acknowledge([UInt8])
+        /// `logSize`: how long the block device's log was just before, where there is one.
+        case acknowledge([UInt8], logSize: Int)
     }
 
     private(set) var events: [Event] = []
@@ -68,7 +69,7 @@ struct Trace {
             case CRASH_MAKE_FOLDER: events.append(.makeFolder(path: text(name)))
             case CRASH_ACKNOWLEDGE:
                 isLying = true
-                events.append(.acknowledge(Array(bytes[pathEnd..<end])))
+                events.append(.acknowledge(Array(bytes[pathEnd..<end]), logSize: Int(header.offset)))
             case CRASH_UNKNOWN:
                 throw LabError("the traced program changed files by what the recorder does not follow: \(text(name))")
             default: throw LabError("\(path): an event of kind \(header.kind) at byte \(at)")

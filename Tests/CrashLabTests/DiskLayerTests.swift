@@ -27,15 +27,20 @@ struct DiskLayerTests {
     }
 
     private func run(_ layer: String, _ settings: LayerSettings) throws -> LayerReport {
-        layer == "shutdown" ? try Shutdowns.run(settings) : try FullDisks.run(settings)
+        switch layer {
+        case "shutdown": try Shutdowns.run(settings)
+        case "block-log": try BlockLog.run(settings)
+        default: try FullDisks.run(settings)
+        }
     }
 
-    private func expectFound(_ layer: String, on disk: String) throws {
-        var settings = settings("plain-file", on: disk)
+    private func expectFound(_ layer: String, in store: String = "plain-file", on disk: String) throws {
+        var settings = settings(store, on: disk)
         settings.mostFailures = 1
         settings.states = .max
         let report = try run(layer, settings)
-        #expect(!report.failures.isEmpty)
+        let failure = try #require(report.failures.first)
+        if layer == "block-log" { #expect(try Failure.reproduce(failure.folder, scratch: scratch.path) != nil) }
     }
 
     @Test(.enabled(if: SmallDisk.isPossible, "needs a small file system: root and a loop device"))
@@ -52,9 +57,25 @@ struct DiskLayerTests {
         expectClean(try run("shutdown", settings("varve", on: disk.path)))
     }
 
-    @Test(arguments: ["full-disks", "shutdown"]) func withoutADiskTheyAreSkipped(layer: String) throws {
+    @Test(.enabled(if: LoggedVolume.isPossible, "needs block devices: root, /dev/fuse, qemu-storage-daemon"), arguments: ["ext4", "xfs"])
+    func aLoggedDiskLosesNothingOfOurStore(type: String) throws {
+        let file = scratch.path + "/volume"
+        try LoggedVolume.make(type, file)
+        try expectFound("block-log", in: "lmdb-nosync", on: file)
+        expectClean(try run("block-log", settings("varve", on: file)))
+        #expect(try LoopDisk.run(["losetup", "--list", "--noheadings"]).contains(scratch.path) == false)
+    }
+
+    @Test(arguments: ["block-log", "full-disks", "shutdown"]) func withoutADiskTheyAreSkipped(layer: String) throws {
         let report = try run(layer, settings("lmdb", on: nil))
         #expect(report.skipped != nil)
+    }
+
+    /// The layer reads it, and looks for what it knows.
+    @Test func aFileWithoutAFileSystemIsSkipped() throws {
+        let file = scratch.path + "/zeros"
+        try LabFile.write([UInt8](repeating: 0, count: 1 << 20), to: file)
+        #expect(try BlockLog.run(settings("lmdb", on: file)).skipped != nil)
     }
 
     /// Not what the tests themselves lie on.
@@ -88,7 +109,7 @@ private final class LoopDisk {
         _ = try? Self.run(["losetup", "--detach", device])
     }
 
-    private static func run(_ command: [String]) throws -> String {
+    static func run(_ command: [String]) throws -> String {
         let process = Process(), output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] + command
@@ -99,5 +120,23 @@ private final class LoopDisk {
         process.waitUntilExit()
         guard process.terminationStatus == 0 else { throw Failure(description: "\(command[0]) ended with \(process.terminationStatus)") }
         return String(decoding: text, as: UTF8.self)
+    }
+}
+
+/// An empty file system in a file.
+private enum LoggedVolume {
+    private static let programs = ["/usr/bin/qemu-storage-daemon", "/sbin/mkfs.ext4", "/sbin/mkfs.xfs"]
+
+    static var isPossible: Bool {
+        geteuid() == 0 && access("/dev/fuse", W_OK) == 0 && access("/dev/loop-control", W_OK) == 0
+            && programs.allSatisfy { (path: String) in access(path, X_OK) == 0 }
+    }
+
+    static func make(_ type: String, _ file: String) throws {
+        _ = FileManager.default.createFile(atPath: file, contents: nil)
+        truncate(file, 64 << 20)
+        _ = try LoopDisk.run(
+            type == "ext4" ? ["mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=4", "-E", "lazy_itable_init=0", file]
+                : ["mkfs.xfs", "--unsupported", "-q", "-f", "-l", "size=8m", file])
     }
 }

@@ -9,6 +9,7 @@
 ///     VARVE_CRASHLAB_ROOT    the folder, an absolute path without links
 ///     VARVE_CRASHLAB_TRACE   where the trace goes, outside of it
 ///     VARVE_CRASHLAB_ACKS    a descriptor: what is written to it is acknowledged from then on
+///     VARVE_CRASHLAB_LOG     a file that grows with what a block device does: acknowledgements have its size in `offset`
 ///     VARVE_CRASHLAB_SITES   a file to which the places are added that make calls, and those whose calls failed
 ///     VARVE_CRASHLAB_FAULT   CALL:SITE:NUMBER:ERROR:LASTING, a call that fails: its kind, the place (hexadecimal; 0: any), the how-
 ///                            manieth of these, a number of errno or of `crash_call_ends`, and 1 where all after it fail too
@@ -51,7 +52,7 @@ enum crash_event_kind {
     CRASH_UNLINK,
     CRASH_MAKE_FOLDER,
     CRASH_REMOVE_FOLDER,
-    /// Data that was acknowledged.
+    /// Data that was acknowledged; `offset`: the size of VARVE_CRASHLAB_LOG just before.
     CRASH_ACKNOWLEDGE,
     /// A call that changes files in a way this recorder does not know; `path` names it. The trace is worth nothing.
     CRASH_UNKNOWN,

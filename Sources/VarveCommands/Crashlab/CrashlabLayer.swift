@@ -5,6 +5,7 @@ internal import Varve
 /// The layers of the lab, by their names on the command line.
 enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
     case enumerator, kills, faults
+    case blockLog = "block-log"
     case badFiles = "bad-files"
     case fullDisks = "full-disks"
     case shutdown
@@ -12,6 +13,7 @@ enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
     var summary: String {
         switch self {
         case .enumerator: "every image that a power cut may leave of a recorded run"
+        case .blockLog: "every image that a power cut may leave of a file system (--disk, in a file) on a block device"
         case .kills: "processes killed at random moments, and those that recover then"
         case .badFiles: "bits flipped, pages zeroed, files cut short, removed and taken from elsewhere"
         case .fullDisks: "a file system (--disk) that is full, in work and in recovery"
@@ -21,7 +23,7 @@ enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
     }
 
     /// Whether it is run only where it is named.
-    var needsPrivilege: Bool { [.fullDisks, .shutdown].contains(self) }
+    var needsPrivilege: Bool { [.blockLog, .fullDisks, .shutdown].contains(self) }
 }
 
 /// Runs layers, each with its control.
@@ -35,6 +37,7 @@ struct CrashlabLab {
     func run(_ layer: CrashlabLayer) throws -> LayerReport {
         switch layer {
         case .enumerator: try enumerator()
+        case .blockLog: try controlled(BlockLog.run, by: ("lmdb-nosync", "LMDB without its flushes"))
         case .kills: try controlled(Kills.run)
         case .faults: try controlled(Faults.run)
         case .badFiles: try controlled(BadFiles.run)
@@ -43,15 +46,16 @@ struct CrashlabLab {
         }
     }
 
-    /// What a store is that every layer finds something in.
-    private static let careless = "plain-file"
-    private static let carelessness = "a file that is written in its place"
+    /// What a store is that all layers of processes and files find something in, and what is wrong with it.
+    private static let careless = (name: "plain-file", what: "a file that is written in its place")
 
-    /// Runs a layer, and before that, on a store without any care, until it finds something there.
-    private func controlled(_ layer: (LayerSettings) throws(LabError) -> LayerReport) throws -> LayerReport {
-        guard adapterName != Self.careless else { return try layer(settings) }
+    /// Runs a layer, and before that, on a store of which it is known that something is wrong, until it finds that.
+    private func controlled(
+        _ layer: (LayerSettings) throws(LabError) -> LayerReport, by wrong: (name: String, what: String) = careless
+    ) throws -> LayerReport {
+        guard adapterName != wrong.name else { return try layer(settings) }
         var control = settings
-        control.adapter = try CrashlabAdapters.find(Self.careless, console)
+        control.adapter = try CrashlabAdapters.find(wrong.name, console)
         control.mostFailures = 1
         control.seconds = 10
         control.states = .max
@@ -59,7 +63,7 @@ struct CrashlabLab {
         let noticed = try layer(control)
         var report = try layer(settings)
         guard report.skipped == nil else { return report }
-        report.control = (Self.carelessness, noticed.states, !noticed.failures.isEmpty)
+        report.control = (wrong.what, noticed.states, !noticed.failures.isEmpty)
         return report
     }
 
@@ -68,7 +72,7 @@ struct CrashlabLab {
         lab.lying = ignoredSyncs
         lab.recoveryEvery = recoveryEvery
         lab.checkers = settings.workers
-        let control = ignoredSyncs.isEmpty && adapterName != Self.careless ? try enumeratorControl(lab) : nil
+        let control = ignoredSyncs.isEmpty && adapterName != Self.careless.name ? try enumeratorControl(lab) : nil
         let (found, seconds) = try Times.measure { try search(lab) }
         var report = found.asLayer
         report.seconds = seconds
@@ -92,12 +96,12 @@ struct CrashlabLab {
     private func enumeratorControl(_ lab: Enumerator) throws -> (what: String, Enumerator.Report) {
         var lab = lab
         let isOurs = adapterName == "varve"
-        if isOurs { lab.lying = ["/journal"] } else { lab.adapter = try CrashlabAdapters.find(Self.careless, console) }
+        if isOurs { lab.lying = ["/journal"] } else { lab.adapter = try CrashlabAdapters.find(Self.careless.name, console) }
         lab.recoveryEvery = 0
         lab.mostFailures = 1
         lab.failures = lab.scratch
         var report = Enumerator.Report()
         for offset in UInt64(0)..<5 where report.failures.isEmpty { report.add(try lab.run(seed: settings.seed &+ offset, limit: 2000)) }
-        return (isOurs ? "the journal's flushes ignored" : Self.carelessness, report)
+        return (isOurs ? "the journal's flushes ignored" : Self.careless.what, report)
     }
 }

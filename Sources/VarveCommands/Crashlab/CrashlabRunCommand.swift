@@ -32,7 +32,9 @@ struct CrashlabRunCommand: Subcommand {
     var storeAdapter = "varve"
     @Option(help: ArgumentHelp("Where the stores are made; in memory, where it is not given.", valueName: "folder"))
     var folder: String?
-    @Option(help: ArgumentHelp("full-disks, shutdown: a folder on a file system of the lab's own, which is filled or shut down.", valueName: "folder"))
+    @Option(help: ArgumentHelp(
+            "full-disks, shutdown: a folder on a file system of the lab's own, which is filled or shut down; block-log: a file that holds an empty one.",
+            valueName: "path"))
     var disk: String?
     @Option(help: ArgumentHelp("enumerator: pretend that flushes of files whose path ends so count for nothing.", valueName: "name"))
     var ignoreSyncs: [String] = []
