@@ -49,18 +49,16 @@ public final class Catalog: Sendable {
         guard CatalogFile.exists(path) else {
             throw StoreError(.noStore, "the catalog is missing", advice: StoreError.rebuildAdvice, path: path)
         }
-        queue = try CatalogFile.open(path, readOnly: readOnly)
+        queue = try CatalogFile.open(path, readOnly: readOnly, isReading: !readOnly)
     }
 
     /// The last version applied; zero for a new catalog.
     public var mark: Version {
         get throws(StoreError) {
-            try use("read the mark") {
-                if let known = knownMark.withLock({ $0 }) { return known }
-                let mark = try queue.unsafeRead { try Self.mark(in: $0) }
-                remember(mark)
-                return mark
-            }
+            if let known = try use("read the mark", { knownMark.withLock { $0 } }) { return known }
+            let mark = try read("read the mark") { try Self.mark(in: $0) }
+            remember(mark)
+            return mark
         }
     }
 
@@ -90,14 +88,36 @@ public final class Catalog: Sendable {
 
     /// Reads one state of the file; `doing` completes "could not …".
     ///
-    /// What this handle may change nobody else does: that takes no transaction.
+    /// What this handle may change nobody else does: its reading is one transaction until it writes or is closed, so that
+    /// SQLite neither locks the file nor looks for a journal for each statement. Other processes read meanwhile.
     func read<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        try use(doing) { try readOnly ? queue.read(body) : queue.unsafeRead(body) }
+        try use(doing) {
+            guard !readOnly else { return try queue.read(body) }
+            return try queue.unsafeRead { db in
+                if !db.isInsideTransaction { try db.run("BEGIN DEFERRED TRANSACTION") }
+                return try body(db)
+            }
+        }
     }
 
     /// Writes in one transaction, which an error undoes; `doing` completes "could not …".
     func write<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        try use(doing) { try queue.write(body) }
+        try use(doing) {
+            try queue.writeWithoutTransaction { db in
+                try Self.endReading(db)
+                var result: T?
+                try db.inTransaction(.immediate) {
+                    result = try body(db)
+                    return .commit
+                }
+                return result!
+            }
+        }
+    }
+
+    /// Ends the transaction in which a handle reads that may write.
+    static func endReading(_ db: Database) throws {
+        if db.isInsideTransaction { try db.run("COMMIT TRANSACTION") }
     }
 
     /// Runs `body` while the connection is open; what it throws says what was being done.

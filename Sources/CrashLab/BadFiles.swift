@@ -13,17 +13,15 @@ public enum BadFiles {
         let stores = try DamagedStores(serve, settings.seed, root)
         var report = try LayerRun(layer, settings).perform { (run, number) throws(LabError) in
             let checker = CheckerProcess(inspect)
-            let folder = "\(root)/damaged-\(number)"
-            defer { LabFile.remove(folder) }
+            let folder = ImageFolder("\(root)/damaged-\(number)")
+            defer { folder.remove() }
             while let index = run.next(below: stores.count) {
                 guard let damage = stores[index] else { continue }
-                LabFile.remove(folder)
-                try LabFile.makeFolder(folder)
-                try damage.write(to: folder)
+                try damage.hold(in: folder)
                 run.saw(WordHash(UInt64(index)).value)
                 run.acknowledged(damage.store.acknowledged.count)
                 run.count(damage.kind)
-                let finding = try checker.check(folder, seed: settings.seed, acknowledged: damage.store.acknowledged)
+                let finding = try checker.check(folder.path, seed: settings.seed, acknowledged: damage.store.acknowledged)
                 guard let finding else {
                     run.count("\(damage.kind): intact")
                     continue
@@ -87,9 +85,16 @@ struct DamagedStores: Sendable {
             }
         }
 
+        func hold(in folder: ImageFolder) throws(LabError) {
+            try folder.hold(store.image, replacing: (store.image.files[file].path, bytes))
+        }
+
         func write(to folder: String) throws(LabError) {
-            try store.image.write(to: folder)
-            let path = folder + "/" + store.image.files[file].path
+            try store.image.write(to: folder, replacing: (store.image.files[file].path, bytes))
+        }
+
+        /// What the file holds then; nil where it is gone.
+        private var bytes: [UInt8]? {
             var bytes = store.image.files[file].bytes ?? []
             switch change {
             case .flip(let bit): bytes[bit / 8] ^= 1 << UInt8(bit % 8)
@@ -97,12 +102,10 @@ struct DamagedStores: Sendable {
                 let range = block * Block.size..<min(bytes.count, (block + 1) * Block.size)
                 bytes.replaceSubrange(range, with: repeatElement(0, count: range.count))
             case .cut(let size): bytes.removeLast(bytes.count - size)
-            case .remove:
-                unlink(path)
-                return
+            case .remove: return nil
             case .replace(let others, _): bytes = others
             }
-            try LabFile.write(bytes, to: path)
+            return bytes
         }
     }
 

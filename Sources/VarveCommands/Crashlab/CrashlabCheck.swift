@@ -115,25 +115,19 @@ struct CrashlabCheck {
 
     /// The model at a version of the work's.
     private func expected(_ found: Version, _ promised: [Version]) throws -> (CrashlabModel, CrashlabModel.Step?) {
-        var random = SplitMix(state: seed)
-        var model = CrashlabModel()
-        var version = promised[0]
-        for step in promised.dropFirst() {
-            var next = model
-            next.apply(next.next(&random))
-            guard step <= found else {
-                guard version == found else { throw Violation("version \(found) is between those that were made") }
-                return (model, nil)
-            }
-            model = next
-            version = step
+        let history = CrashlabHistory.of(seed: seed)
+        guard promised.count <= history.models.count else { throw Violation("\(promised.count) versions were told of \(CrashlabModel.stepCount) steps") }
+        // Those that were told ascend.
+        let last = promised.lastIndex { $0 <= found } ?? 0
+        let version = promised[last]
+        guard last == promised.count - 1 else {
+            guard version == found else { throw Violation("version \(found) is between those that were made") }
+            return (history.models[last], nil)
         }
-        let inFlight = promised.count <= CrashlabModel.stepCount ? model.next(&random) : nil
-        if found > version {
-            guard let inFlight else { throw Violation("version \(found) was never made") }
-            model.apply(inFlight)
-        }
-        return (model, inFlight)
+        let inFlight = last < history.steps.count ? history.steps[last] : nil
+        guard found > version else { return (history.models[last], inFlight) }
+        guard inFlight != nil else { throw Violation("version \(found) was never made") }
+        return (history.models[last + 1], inFlight)
     }
 
     private func compareObjects(_ store: Store, _ expected: CrashlabState, _ at: Store.State, only: String? = nil) throws {
@@ -214,10 +208,11 @@ struct CrashlabCheck {
         }
     }
 
-    /// A copy that this process has found sound: its bytes, and what it had to hold.
+    /// A copy that this process has found sound: its bytes, and whose it is, which says what it had to hold.
     private struct SoundCopy: Hashable {
         var hash: UInt64
-        var state: CrashlabState
+        var seed: UInt64
+        var name: String
     }
 
     private static let soundCopies = Mutex<Set<SoundCopy>>([])
@@ -225,7 +220,7 @@ struct CrashlabCheck {
     private func compareBackup(_ name: String, _ state: CrashlabState) throws {
         do {
             // Most images of a run hold the same copy.
-            let copy = SoundCopy(hash: try FolderImage(of: "\(folder)/\(name)").hash, state: state)
+            let copy = SoundCopy(hash: try FolderImage(of: "\(folder)/\(name)").hash, seed: seed, name: name)
             guard Self.soundCopies.withLock({ !$0.contains(copy) }) else { return }
             let store = try Store.open("\(folder)/\(name)")
             try compareObjects(store, state, .head)

@@ -6,6 +6,7 @@ internal import Varve
 enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
     case enumerator, kills, faults
     case badFiles = "bad-files"
+    case bits
     case fullDisks = "full-disks"
     case shutdown
 
@@ -14,6 +15,7 @@ enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
         case .enumerator: "every image that a power cut may leave of a recorded run"
         case .kills: "processes killed at random moments, and those that recover then"
         case .badFiles: "bits flipped, pages zeroed, files cut short, removed and taken from elsewhere"
+        case .bits: "the bits of a small store flipped, one after the other, each once"
         case .fullDisks: "a file system (--disk) that is full, in work and in recovery"
         case .shutdown: "a file system (--disk, on a loop device) that is shut down in the middle of the work"
         case .faults: "system calls and allocations that fail, in work and in recovery"
@@ -38,6 +40,7 @@ struct CrashlabLab {
         case .kills: try controlled(Kills.run)
         case .faults: try controlled(Faults.run)
         case .badFiles: try controlled(BadFiles.run)
+        case .bits: try controlled(EveryBit.run)
         case .fullDisks: try controlled(FullDisks.run)
         case .shutdown: try controlled(Shutdowns.run)
         }
