@@ -17,6 +17,7 @@ public import VMTypes
 /// `Version.infinity` is now.
 ///
 /// - Thread safety: calls from any thread, one after another on one connection.
+/// - Processes: one handle that is not `readOnly`, the store's writer's; any number of others read beside it.
 /// - Crash safety: rollback journal with `synchronous = FULL`; a transaction is there whole or not at all.
 /// - Errors: `StoreError` with the file's path and SQLite's extended code; a file with wrong content is
 ///   `.damaged`, never a trap.
@@ -28,6 +29,8 @@ public final class Catalog: Sendable {
     let queue: DatabaseQueue
     /// True until `close`; held during every use of the connection, which must not be used after its end.
     private let isOpen = Mutex(true)
+    /// Whether what a killed writer left of the journal is on the disk.
+    private let isJournalSynced = Mutex(false)
     /// The mark, once it was read through a handle that alone moves it.
     private let knownMark = Mutex<Version?>(nil)
 
@@ -102,7 +105,8 @@ public final class Catalog: Sendable {
 
     /// Writes in one transaction, which an error undoes; `doing` completes "could not …".
     func write<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        try use(doing) {
+        try syncJournal()
+        return try use(doing) {
             try queue.writeWithoutTransaction { db in
                 try Self.endReading(db)
                 var result: T?
@@ -115,8 +119,21 @@ public final class Catalog: Sendable {
         }
     }
 
-    /// Ends the transaction in which a handle reads that may write.
-    static func endReading(_ db: Database) throws {
+    /// A writer that was killed may have left the end of its last transaction, or the journal's name, in the page cache alone. Were the
+    /// next transaction's records written over that one's before, a power cut could leave the old header with some of the new
+    /// records: SQLite would roll a part of the old transaction back.
+    func syncJournal() throws(StoreError) {
+        try isJournalSynced.withLock { (isSynced) throws(StoreError) in
+            guard !isSynced, !readOnly else { return }
+            if CatalogFile.exists(path + "-journal") { try CatalogFile.sync(path + "-journal") }
+            isSynced = true
+        }
+    }
+
+    /// Ends the transaction in which it reads, until it reads again: another connection may write meanwhile.
+    func rest() throws(StoreError) { try use("end reading") { try queue.unsafeRead(Self.endReading) } }
+
+    private static func endReading(_ db: Database) throws {
         if db.isInsideTransaction { try db.run("COMMIT TRANSACTION") }
     }
 

@@ -63,12 +63,22 @@ struct CrashlabCheck {
     func inspect() throws -> String {
         var check = self
         check.isDamaged = true
-        do { return try check.inspectOrRefuse() } catch let error as StoreError { return "refused: \(error)" }
+        do {
+            let store = try Store.open(CrashlabStore.path(in: folder), options: .init(checksOnMap: true))
+            // Whatever comes of it: the next store lies in the same place.
+            defer { try? store.close() }
+            return try check.inspect(store)
+        } catch let error as StoreError { return try Self.refusal(error) }
     }
 
-    private func inspectOrRefuse() throws -> String {
+    /// What a store said of itself; who has it open is no matter of its files.
+    static func refusal(_ error: StoreError) throws -> String {
+        guard ![.busy, .locked].contains(error.code) else { throw Violation("the store is not free: \(error)") }
+        return "refused: \(error)"
+    }
+
+    private func inspect(_ store: Store) throws -> String {
         let promises = try CrashlabPromises(acknowledged)
-        let store = try Store.open(CrashlabStore.path(in: folder), options: .init(checksOnMap: true))
         let found = try store.version(of: .head)
         guard let first = promises.work.first, found >= first else { return "ok at version \(found), before the work" }
         let (model, _) = try expected(found)
@@ -76,9 +86,14 @@ struct CrashlabCheck {
         try compareSnapshots(store, model)
         do { try verify(store) } catch { return "refused: \(error)" }
         let open = try CrashlabStore(store)
-        try compareMap(store, model.state, .head)
-        try compareMemory(open, model.state)
-        try compareWords(open, model.state)
+        do {
+            try compareMap(store, model.state, .head)
+            try compareMemory(open, model.state)
+            try compareWords(open, model.state)
+        } catch {
+            try? open.heap.close()
+            throw error
+        }
         try open.close()
         return found < promises.durable ? "ok at version \(found) of \(promises.durable)" : "ok"
     }
