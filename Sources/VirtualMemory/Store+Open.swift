@@ -91,8 +91,6 @@ extension Store {
             throw error
         }
         let pagesOpen = seconds()
-        // Found out once a process, by whoever comes to it first: this thread, where the catalog takes longer than the page store.
-        _ = HostCapabilities.current
         let beside = opening?.wait() ?? OpenedBeside(folder: path)
         do throws(StoreError) {
             let catalog: Catalog
@@ -131,6 +129,7 @@ extension Store {
                 catalog = .success(try UnpairedCatalog(path: folder + "/" + StoreFile.catalog))
             } catch { catalog = .failure(error) }
             catalogSeconds = seconds() - begun
+            // Found out once a process.
             _ = HostCapabilities.current
             do throws(StoreError) { listener = .success(try ControlListener(folder: folder)) } catch { listener = .failure(error) }
         }

@@ -27,7 +27,7 @@ struct LayerTests {
     private static let states = Budget.of(quick: 8, default: 40, full: 500)
     private static let faults = Budget.of(quick: 8, default: 40, full: 800)
     private static let damages = Budget.of(quick: 8, default: 200, full: 2000)
-    private static let bits = Budget.of(quick: 100, default: 1000, full: 10_000)
+    private static let bits = Budget.of(quick: 20, default: 200, full: 2000)
 
     // MARK: Kills
 
