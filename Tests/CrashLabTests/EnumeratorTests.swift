@@ -29,7 +29,7 @@ struct EnumeratorTests {
     @Test func thePageStoreKeepsWhatItAcknowledged() throws {
         var lab = LabPrograms.lab(Adapter([LabPrograms.child]), in: scratch)
         lab.recoveryEvery = 60
-        try search(lab, Budget.of(quick: 200, default: 1000, full: 10_000), perSeed: 250)
+        try search(lab, Budget.of(quick: 200, default: 1000, full: 5000), perSeed: 250)
     }
 
     /// The whole store: creation, tasks and their maps, a heap, the catalog.
