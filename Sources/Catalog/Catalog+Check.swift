@@ -11,10 +11,7 @@ extension Catalog {
         do throws(StoreError) {
             return try read("check the catalog") { db in
                 var problems = try Self.structure(db)
-                if problems.isEmpty {
-                    problems += try Self.states(db)
-                    problems += try Self.overlaps(db)
-                }
+                if problems.isEmpty { problems += try Self.contents(db) }
                 return problems
             }
         } catch where error.code == .damaged {
@@ -30,47 +27,55 @@ extension Catalog {
         return faults + references
     }
 
-    private static func states(_ db: Database) throws -> [String] {
-        var problems: [String] = []
-        let mark = Int64(try mark(in: db).rawValue)
-        for (table, key) in [("objects", "object"), ("tasks", "task")] {
-            problems += try db.list(
-                """
-                SELECT number, next FROM (SELECT \(key) AS number, died, lead(born)
-                    OVER (PARTITION BY \(key) ORDER BY born) AS next FROM \(table)) WHERE next < died
-                """, []
-            ) { "\(key) \(try $0.word(0)) has two states at version \(try $0.integer(1))" }
-            problems += try db.list(
-                "SELECT name FROM \(table) WHERE died = ? AND name IS NOT NULL GROUP BY name HAVING count(*) > 1",
-                [StoredVersion.never]
-            ) { "several \(table) are called \(try $0.text(0))" }
-        }
-        for table in ["objects", "tasks", "entries"] {
-            problems += try db.list(
-                "SELECT count(*) FROM \(table) WHERE born > ?1 OR (died > ?1 AND died < ?2) HAVING count(*) > 0",
-                [mark, StoredVersion.never]
-            ) { "\(try $0.integer(0)) rows of \(table) are later than the mark, version \(mark)" }
-        }
-        // Forgetting may have taken some of the states that an older entry had; one is left, the live one of a
-        // live entry.
-        problems += try db.list(
-            """
-            SELECT task, first, born FROM entries AS e WHERE NOT EXISTS
-                (SELECT 1 FROM tasks AS t WHERE t.task = e.task AND t.born < e.died AND t.died > e.born
-                    AND (e.died < ?1 OR t.died = ?1))
-            """, [StoredVersion.never]
-        ) { "task \(try $0.word(0)) has an entry at \(hex(try $0.word(1))) of version \(try $0.integer(2)) without it" }
-        return problems
+    /// A row of `objects` or `tasks`.
+    private struct Lifetime {
+        var number: UInt64
+        var born: Int64
+        var died: Int64
+        var name: String?
+        var isLive: Bool { died == StoredVersion.never }
     }
 
-    private static func overlaps(_ db: Database) throws -> [String] {
+    private static func contents(_ db: Database) throws -> [String] {
+        // Each table is read once, by queries that SQLite is quick to prepare: a small catalog is checked in no time.
+        let mark = Int64(try mark(in: db).rawValue)
         var problems: [String] = []
-        for task in try db.list("SELECT task FROM task_numbers", [], { try $0.integer(0) }) {
-            let rows = try db.list("SELECT \(CatalogSQL.entryColumns) FROM entries WHERE task = ?", [task]) { row in
-                EntrySweep.Lifetime(
-                    entry: try CatalogEntry(row: row), born: try row.integer(9), died: try row.integer(10))
+        var later: [String] = []
+        func count(_ table: String, _ lives: [(born: Int64, died: Int64)]) {
+            let found = lives.count { $0.born > mark || ($0.died > mark && $0.died < StoredVersion.never) }
+            if found > 0 { later.append("\(found) rows of \(table) are later than the mark, version \(mark)") }
+        }
+        var tasks: [UInt64: [Lifetime]] = [:]
+        for (table, key) in [("objects", "object"), ("tasks", "task")] {
+            let rows = try db.list("SELECT \(key), born, died, name FROM \(table) ORDER BY \(key), born") { row in
+                Lifetime(number: try row.word(0), born: try row.integer(1), died: try row.integer(2), name: try row.optionalText(3))
             }
-            problems += EntrySweep.problems(in: rows)
+            for (row, next) in zip(rows, rows.dropFirst()) where row.number == next.number && next.born < row.died {
+                problems.append("\(key) \(row.number) has two states at version \(next.born)")
+            }
+            var names: [String: Int] = [:]
+            for case let name? in rows.lazy.filter(\.isLive).map(\.name) { names[name, default: 0] += 1 }
+            for name in names.filter({ $0.value > 1 }).keys.sorted() { problems.append("several \(table) are called \(name)") }
+            count(table, rows.map { ($0.born, $0.died) })
+            if key == "task" { tasks = Dictionary(grouping: rows, by: \.number) }
+        }
+        let entries = try db.list("SELECT \(CatalogSQL.entryColumns) FROM entries ORDER BY task, first, born") { row in
+            EntrySweep.Lifetime(entry: try CatalogEntry(row: row), born: try row.integer(9), died: try row.integer(10))
+        }
+        count("entries", entries.map { ($0.born, $0.died) })
+        problems += later
+        // Forgetting may have taken some of the states that an older entry had; one is left, the live one of a live entry.
+        for row in entries {
+            let isLive = row.died == StoredVersion.never
+            let states = tasks[row.entry.task.rawValue] ?? []
+            if states.contains(where: { $0.born < row.died && $0.died > row.born && (!isLive || $0.isLive) }) { continue }
+            problems.append("task \(row.entry.task.rawValue) has an entry at \(hex(row.entry.start)) of version \(row.born) without it")
+        }
+        var start = 0
+        while start < entries.count {
+            let end = entries[start...].firstIndex { $0.entry.task != entries[start].entry.task } ?? entries.count
+            problems += EntrySweep.problems(in: Array(entries[start..<end]))
+            start = end
         }
         return problems
     }

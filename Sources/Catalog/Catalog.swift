@@ -17,6 +17,7 @@ public import VMTypes
 /// `Version.infinity` is now.
 ///
 /// - Thread safety: calls from any thread, one after another on one connection.
+/// - Processes: one handle that is not `readOnly`, the store's writer's; any number of others read beside it.
 /// - Crash safety: rollback journal with `synchronous = FULL`; a transaction is there whole or not at all.
 /// - Errors: `StoreError` with the file's path and SQLite's extended code; a file with wrong content is
 ///   `.damaged`, never a trap.
@@ -28,6 +29,8 @@ public final class Catalog: Sendable {
     let queue: DatabaseQueue
     /// True until `close`; held during every use of the connection, which must not be used after its end.
     private let isOpen = Mutex(true)
+    /// Whether what a killed writer left of the journal is on the disk.
+    private let isJournalSynced = Mutex(false)
     /// The mark, once it was read through a handle that alone moves it.
     private let knownMark = Mutex<Version?>(nil)
 
@@ -49,18 +52,16 @@ public final class Catalog: Sendable {
         guard CatalogFile.exists(path) else {
             throw StoreError(.noStore, "the catalog is missing", advice: StoreError.rebuildAdvice, path: path)
         }
-        queue = try CatalogFile.open(path, readOnly: readOnly)
+        queue = try CatalogFile.open(path, readOnly: readOnly, isReading: !readOnly)
     }
 
     /// The last version applied; zero for a new catalog.
     public var mark: Version {
         get throws(StoreError) {
-            try use("read the mark") {
-                if let known = knownMark.withLock({ $0 }) { return known }
-                let mark = try queue.unsafeRead { try Self.mark(in: $0) }
-                remember(mark)
-                return mark
-            }
+            if let known = try use("read the mark", { knownMark.withLock { $0 } }) { return known }
+            let mark = try read("read the mark") { try Self.mark(in: $0) }
+            remember(mark)
+            return mark
         }
     }
 
@@ -90,14 +91,50 @@ public final class Catalog: Sendable {
 
     /// Reads one state of the file; `doing` completes "could not …".
     ///
-    /// What this handle may change nobody else does: that takes no transaction.
+    /// What this handle may change nobody else does: its reading is one transaction until it writes or is closed, so that
+    /// SQLite neither locks the file nor looks for a journal for each statement. Other processes read meanwhile.
     func read<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        try use(doing) { try readOnly ? queue.read(body) : queue.unsafeRead(body) }
+        try use(doing) {
+            guard !readOnly else { return try queue.read(body) }
+            return try queue.unsafeRead { db in
+                if !db.isInsideTransaction { try db.run("BEGIN DEFERRED TRANSACTION") }
+                return try body(db)
+            }
+        }
     }
 
     /// Writes in one transaction, which an error undoes; `doing` completes "could not …".
     func write<T: Sendable>(_ doing: String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-        try use(doing) { try queue.write(body) }
+        try syncJournal()
+        return try use(doing) {
+            try queue.writeWithoutTransaction { db in
+                try Self.endReading(db)
+                var result: T?
+                try db.inTransaction(.immediate) {
+                    result = try body(db)
+                    return .commit
+                }
+                return result!
+            }
+        }
+    }
+
+    /// A writer that was killed may have left the end of its last transaction, or the journal's name, in the page cache alone. Were the
+    /// next transaction's records written over that one's before, a power cut could leave the old header with some of the new
+    /// records: SQLite would roll a part of the old transaction back.
+    func syncJournal() throws(StoreError) {
+        try isJournalSynced.withLock { (isSynced) throws(StoreError) in
+            guard !isSynced, !readOnly else { return }
+            if CatalogFile.exists(path + "-journal") { try CatalogFile.sync(path + "-journal") }
+            isSynced = true
+        }
+    }
+
+    /// Ends the transaction in which it reads, until it reads again: another connection may write meanwhile.
+    func rest() throws(StoreError) { try use("end reading") { try queue.unsafeRead(Self.endReading) } }
+
+    private static func endReading(_ db: Database) throws {
+        if db.isInsideTransaction { try db.run("COMMIT TRANSACTION") }
     }
 
     /// Runs `body` while the connection is open; what it throws says what was being done.

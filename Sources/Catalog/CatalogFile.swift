@@ -9,12 +9,14 @@ enum CatalogFile {
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-    /// Opens a connection with the catalog's settings.
-    static func open(_ path: String, readOnly: Bool) throws(StoreError) -> DatabaseQueue {
+    /// Opens a connection with the catalog's settings; `isReading`: with the transaction begun in which who may write reads.
+    static func open(_ path: String, readOnly: Bool, isReading: Bool = false) throws(StoreError) -> DatabaseQueue {
         var configuration = Configuration()
         configuration.readonly = readOnly
         configuration.busyMode = .timeout(busyTimeout)
         configuration.label = "varve.catalog"
+        // Who may write reads in one transaction (`Catalog.read`).
+        configuration.allowsUnsafeTransactions = !readOnly
         configuration.prepareDatabase { db in
             // A mapped file that is cut short would raise SIGBUS.
             try db.execute(sql: "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
@@ -22,6 +24,7 @@ enum CatalogFile {
             guard !readOnly else { return }
             try db.execute(sql: "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 1048576")
             try db.execute(sql: Mutant.isPlanted(.catalogNotSynced) ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL")
+            if isReading { try db.execute(sql: "BEGIN DEFERRED TRANSACTION") }
         }
         do { return try DatabaseQueue(path: path, configuration: configuration) } catch {
             throw .catalog(error, doing: "open the catalog", path: path)

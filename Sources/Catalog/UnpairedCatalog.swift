@@ -64,6 +64,8 @@ public struct UnpairedCatalog: Sendable {
                 .readOnly, "the catalog has format \(format) and must become format \(schema.format)",
                 advice: "Open the store once for writing", path: catalog.path)
         }
+        try catalog.rest()
+        try catalog.syncJournal()
         try catalog.use("migrate the catalog to format \(schema.format)") { try schema.migrate(catalog.queue) }
     }
 

@@ -14,6 +14,9 @@ public struct Adapter: Sendable {
     public var check: [String]
     /// nil: damaged files are not looked at.
     public var inspect: [String]?
+    /// Looks at the smallest store, which `serve` makes where it is asked for `small` in the place of `work`; nil: there is none but the
+    /// work's.
+    public var inspectSmall: [String]?
     /// A program that performs work and recovery in processes of its own, as `crash_adapters.h` says; nil: there is none.
     public var serve: [String]?
     /// A variable that makes a process kill itself at its n-th step, where it is `*:n`.

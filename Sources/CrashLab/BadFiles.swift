@@ -4,6 +4,8 @@ internal import Glibc
 /// another store or an earlier moment of the same one. What comes of it must be an error or intact data.
 public enum BadFiles {
     static let layer = "bad-files"
+    /// Before one in so many the store is looked at as it was.
+    private static let soundEvery = 256
 
     public static func run(_ settings: LayerSettings) throws(LabError) -> LayerReport {
         guard let serve = settings.adapter.serve, let inspect = settings.adapter.inspect else {
@@ -13,17 +15,23 @@ public enum BadFiles {
         let stores = try DamagedStores(serve, settings.seed, root)
         var report = try LayerRun(layer, settings).perform { (run, number) throws(LabError) in
             let checker = CheckerProcess(inspect)
-            let folder = "\(root)/damaged-\(number)"
-            defer { LabFile.remove(folder) }
+            let folder = ImageFolder("\(root)/damaged-\(number)")
+            defer { folder.remove() }
+            var count = 0
             while let index = run.next(below: stores.count) {
                 guard let damage = stores[index] else { continue }
-                LabFile.remove(folder)
-                try LabFile.makeFolder(folder)
-                try damage.write(to: folder)
+                // A checker that refuses everything notices nothing.
+                if count % soundEvery == 0 {
+                    try folder.hold(damage.store.image)
+                    let finding = try checker.check(folder.path, seed: settings.seed, acknowledged: damage.store.acknowledged)
+                    if let finding { throw LabError("the store is not sound without damage: \(finding)") }
+                }
+                count += 1
+                try damage.hold(in: folder)
                 run.saw(WordHash(UInt64(index)).value)
                 run.acknowledged(damage.store.acknowledged.count)
                 run.count(damage.kind)
-                let finding = try checker.check(folder, seed: settings.seed, acknowledged: damage.store.acknowledged)
+                let finding = try checker.check(folder.path, seed: settings.seed, acknowledged: damage.store.acknowledged)
                 guard let finding else {
                     run.count("\(damage.kind): intact")
                     continue
@@ -87,9 +95,16 @@ struct DamagedStores: Sendable {
             }
         }
 
+        func hold(in folder: ImageFolder) throws(LabError) {
+            try folder.hold(store.image, replacing: (store.image.files[file].path, bytes))
+        }
+
         func write(to folder: String) throws(LabError) {
-            try store.image.write(to: folder)
-            let path = folder + "/" + store.image.files[file].path
+            try store.image.write(to: folder, replacing: (store.image.files[file].path, bytes))
+        }
+
+        /// What the file holds then; nil where it is gone.
+        private var bytes: [UInt8]? {
             var bytes = store.image.files[file].bytes ?? []
             switch change {
             case .flip(let bit): bytes[bit / 8] ^= 1 << UInt8(bit % 8)
@@ -97,12 +112,10 @@ struct DamagedStores: Sendable {
                 let range = block * Block.size..<min(bytes.count, (block + 1) * Block.size)
                 bytes.replaceSubrange(range, with: repeatElement(0, count: range.count))
             case .cut(let size): bytes.removeLast(bytes.count - size)
-            case .remove:
-                unlink(path)
-                return
+            case .remove: return nil
             case .replace(let others, _): bytes = others
             }
-            try LabFile.write(bytes, to: path)
+            return bytes
         }
     }
 

@@ -4,7 +4,8 @@ final class CheckerProcess {
 
     /// A check that takes longer than `seconds` is a hang, which is a finding.
     init(_ command: [String], seconds: Int32 = 60) {
-        process = LineProcess(command, seconds: seconds)
+        // LMDB asks for 2 MiB of zeros at each opening: those of a fresh mapping need not be written, as those of the heap must.
+        process = LineProcess(command, environment: ["MALLOC_MMAP_THRESHOLD_": "1048576"], seconds: seconds)
     }
 
     /// nil where the folder is as it must be, else what is wrong.

@@ -56,10 +56,12 @@ final class EnumeratorRun: Sendable {
 
     private func checkMoments(_ number: Int) {
         let checker = CheckerProcess(lab.adapter.check)
+        let folder = ImageFolder("\(root)/image-\(seed)-\(number)")
+        defer { folder.remove() }
         do throws(LabError) {
             while let moment = nextMoment() {
                 let acknowledged = Array(recording.value.acknowledged.prefix(moment.acknowledged))
-                _ = try check(moment, acknowledged, after: "", CrashPoint.Limits(), .max, number, checker)
+                _ = try check(moment, acknowledged, after: "", CrashPoint.Limits(), .max, number, folder, checker)
             }
         } catch { shared.withLock { $0.error = $0.error ?? error } }
     }
@@ -68,12 +70,10 @@ final class EnumeratorRun: Sendable {
     /// recovery's. Answers how many there were.
     private func check(
         _ moment: Recording.Moment, _ acknowledged: [String], after: String, _ limits: CrashPoint.Limits, _ most: Int, _ number: Int,
-        _ checker: CheckerProcess
+        _ folder: ImageFolder, _ checker: CheckerProcess
     ) throws(LabError) -> Int {
         var checked = 0
         var random = SplitMix(state: seed &+ UInt64(moment.event))
-        let folder = "\(root)/image-\(seed)-\(number)"
-        defer { LabFile.remove(folder) }
         try moment.point.forEach(limits, &random) { (image) throws(LabError) in
             var identity = WordHash(image.hash)
             identity.add(UInt64(acknowledged.count))
@@ -94,7 +94,7 @@ final class EnumeratorRun: Sendable {
                 let isKill = count / lab.recoveryEvery % 2 == 0
                 let found = isKill ? moment.disk.current : image
                 let disk = isKill ? moment.disk.afterKill : SimulatedDisk(image)
-                try recover(found, disk, moment, acknowledged, number, checker)
+                try recover(found, disk, moment, acknowledged, number, folder, checker)
             }
             return checked < most && shared.withLock { $0.error == nil && $0.report.failures.count < lab.mostFailures }
         }
@@ -103,19 +103,17 @@ final class EnumeratorRun: Sendable {
 
     private func look(
         _ image: CrashImage, _ moment: Recording.Moment, _ acknowledged: [String], _ after: String, _ value: UInt64,
-        _ folder: String, _ checker: CheckerProcess
+        _ folder: ImageFolder, _ checker: CheckerProcess
     ) throws(LabError) {
-        LabFile.remove(folder)
-        try LabFile.makeFolder(folder)
-        try image.write(to: folder)
-        guard let finding = try checker.check(folder, seed: seed, acknowledged: acknowledged) else { return }
+        try folder.hold(image)
+        guard let finding = try checker.check(folder.path, seed: seed, acknowledged: acknowledged) else { return }
         // What a checker held open when it met a bad image must not be found wrong with the next one; and one that has seen many
         // images is not to be believed alone.
         checker.end()
-        LabFile.remove(folder)
-        try LabFile.makeFolder(folder)
-        try image.write(to: folder)
-        let again = try CheckerProcess(lab.adapter.check).check(folder, seed: seed, acknowledged: acknowledged)
+        folder.remove()
+        try LabFile.makeFolder(folder.path)
+        try image.write(to: folder.path)
+        let again = try CheckerProcess(lab.adapter.check).check(folder.path, seed: seed, acknowledged: acknowledged)
         let failure = Failure(
             seed: seed, moment: "\(after)cut \(moment.event)", image: image.description,
             finding: again ?? "\(finding) (a fresh checker did not find that)",
@@ -142,7 +140,8 @@ final class EnumeratorRun: Sendable {
 
     /// Traces the recovery from what a cut or a kill left on `disk`, and checks what a cut may leave of that.
     private func recover(
-        _ image: CrashImage, _ disk: SimulatedDisk, _ moment: Recording.Moment, _ acknowledged: [String], _ number: Int, _ checker: CheckerProcess
+        _ image: CrashImage, _ disk: SimulatedDisk, _ moment: Recording.Moment, _ acknowledged: [String], _ number: Int,
+        _ images: ImageFolder, _ checker: CheckerProcess
     ) throws(LabError) {
         let folder = "\(root)/recovery-\(seed)-\(number)"
         LabFile.remove(folder)
@@ -158,7 +157,7 @@ final class EnumeratorRun: Sendable {
         for second in recovery.moments.shuffled(using: &random) where left > 0 {
             let all = acknowledged + recovery.acknowledged.prefix(second.acknowledged)
             left -= try check(
-                second, all, after: "at \(moment.event) \(image.description), recovered, ", .few, left, number, checker)
+                second, all, after: "at \(moment.event) \(image.description), recovered, ", .few, left, number, images, checker)
         }
     }
 }

@@ -49,6 +49,6 @@ public struct Failure: Sendable, CustomStringConvertible {
         }
         let answer = try CheckerProcess(command).check(copy, seed: seed, acknowledged: acknowledged)
         // What a damaged store says of itself is as it must be.
-        return command.last == "inspect" && answer.map { $0.hasPrefix("refused") || $0.hasPrefix("ok ") } == true ? nil : answer
+        return command.last?.hasPrefix("inspect") == true && answer.map { $0.hasPrefix("refused") || $0.hasPrefix("ok ") } == true ? nil : answer
     }
 }

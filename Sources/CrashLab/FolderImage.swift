@@ -50,9 +50,14 @@ package struct FolderImage: Sendable {
         }
     }
 
-    /// Makes the files in `folder`, which is there and empty.
-    func write(to folder: String) throws(LabError) {
-        for (path, bytes) in files {
+    /// Makes the files in `folder`, which is there and empty; `replacing`: these bytes (nil: no such file) are in the place of one's.
+    func write(to folder: String, replacing other: (path: String, bytes: [UInt8]?)? = nil) throws(LabError) {
+        for (path, own) in files {
+            var bytes = own
+            if let other, other.path == path {
+                guard let others = other.bytes else { continue }
+                bytes = others
+            }
             if let bytes { try LabFile.write(bytes, to: folder + "/" + path) } else { try LabFile.makeFolder(folder + "/" + path) }
         }
     }

@@ -136,6 +136,10 @@ final class LMDB: @unchecked Sendable {
         var transaction: OpaquePointer?
         try Self.check(
             mdb_txn_begin(environment, nil, readOnly ? UInt32(MDB_RDONLY) : 0, &transaction), "begin a transaction", path)
+        do throws(StoreError) { try checkNames(transaction) } catch {
+            mdb_txn_abort(transaction)
+            throw error
+        }
         for table in Table.allCases {
             var handle = MDB_dbi()
             let code = mdb_dbi_open(transaction, table.name, readOnly ? 0 : UInt32(MDB_CREATE), &handle)
@@ -147,6 +151,26 @@ final class LMDB: @unchecked Sendable {
         }
         try Self.check(mdb_txn_commit(transaction), "open the tables", path)
         return tables
+    }
+
+    /// A table that is there under another name would be made anew, empty, and what it held be gone without a word.
+    private func checkNames(_ transaction: OpaquePointer?) throws(StoreError) {
+        var main = MDB_dbi()
+        var cursor: OpaquePointer?
+        try Self.check(mdb_dbi_open(transaction, nil, 0, &main), "open the main tree", path)
+        try Self.check(mdb_cursor_open(transaction, main, &cursor), "open a cursor", path)
+        defer { mdb_cursor_close(cursor) }
+        var key = MDB_val()
+        var value = MDB_val()
+        var found: [String] = []
+        while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
+            found.append(String(decoding: UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size), as: UTF8.self))
+        }
+        let names = Table.allCases.map(\.name)
+        guard let missing = names.first(where: { !found.contains($0) }), let unknown = found.first(where: { !names.contains($0) }) else { return }
+        throw StoreError(
+            .damaged, "the page store lacks the table '\(missing)', and has one named '\(unknown)'",
+            advice: "Restore a backup, or run `varve repair`", path: path)
     }
 
     /// LMDB does not tell where it has mapped the file: the page that holds the meta row does, by its number.

@@ -5,8 +5,9 @@ public import VMTypes
 extension PageStore {
     /// Settles, marks the store as closed, and gives up the writer's lock. The store is of no use afterwards.
     ///
-    /// A disk that is full or fails makes the next opening recover instead; the error says so, nothing is lost.
-    public func close() throws(StoreError) {
+    /// A disk that is full or fails makes the next opening recover instead; the error says so, nothing is lost. What the outbox has up
+    /// to `heard`, which the catalog has on its own disk, is forgotten with that.
+    public func close(forgettingOutboxThrough heard: Version? = nil) throws(StoreError) {
         guard isWriter else {
             readerLease.withLock { $0 = nil }
             lmdb.close()
@@ -18,7 +19,10 @@ extension PageStore {
             leases.unlockWriter()
         }
         if let failure = state.withLock({ $0.failure }) { throw failure }
-        guard state.withLock({ $0.markedDirty }) || !recovery.wasClean else { return }
+        guard state.withLock({ $0.markedDirty }) || !recovery.wasClean else {
+            if let heard { try trimOutbox(through: heard) }
+            return
+        }
         try settle()
         Failpoint.pass("close.settled")
         // Without one the next opening takes longer, no more.
@@ -26,6 +30,7 @@ extension PageStore {
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in
                 try saveCounters(t)
+                if let heard { for version in try outboxVersions(through: heard, t) { try t.delete(.outbox, Key(version)) } }
                 guard var meta = try t.row(.meta, StoreMeta.key, StoreMeta.self) else { return }
                 // What was reserved and not given out is free again.
                 meta.nextID = state.withLock { $0.nextID }

@@ -82,17 +82,21 @@ extension PageStore {
     /// Forgets the outbox up to `mark`, which the catalog has on its own disk.
     public func trimOutbox(through mark: Version) throws(StoreError) {
         try requireWriter()
-        var versions: [UInt64] = []
-        try lmdb.read { (t) throws(StoreError) in
-            try t.forEach(.outbox, from: Key()) { (key, _) throws(StoreError) in
-                guard let version = Key.field(key, 0), version <= mark.rawValue else { return false }
-                versions.append(version)
-                return true
-            }
-        }
+        let versions = try lmdb.read { (t) throws(StoreError) in try outboxVersions(through: mark, t) }
         guard !versions.isEmpty else { return }
         try exclusively { () throws(StoreError) in
             try lmdb.write { (t) throws(StoreError) in for version in versions { try t.delete(.outbox, Key(version)) } }
         }
+    }
+
+    /// The rows that the outbox has up to `mark`.
+    func outboxVersions(through mark: Version, _ t: LMDB.Transaction) throws(StoreError) -> [UInt64] {
+        var versions: [UInt64] = []
+        try t.forEach(.outbox, from: Key()) { (key, _) throws(StoreError) in
+            guard let version = Key.field(key, 0), version <= mark.rawValue else { return false }
+            versions.append(version)
+            return true
+        }
+        return versions
     }
 }

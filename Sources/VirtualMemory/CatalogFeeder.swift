@@ -52,6 +52,12 @@ final class CatalogFeeder: Sendable {
         try body()
     }
 
+    /// Up to where the outbox may be forgotten now; nil: all of it is wanted.
+    func heard() throws(StoreError) -> Version? {
+        guard state.withLock({ $0.holds == 0 }) else { return nil }
+        return try catalog.mark
+    }
+
     /// Forgets the part of the outbox that the catalog holds; a hold that begins meanwhile waits.
     func trim() throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in

@@ -82,21 +82,26 @@ extension Store {
     }
 
     private func task(named name: String, at state: State) throws(StoreError) -> SavedTask {
-        guard let found = try tasks(at: state).first(where: { $0.name == name }) else {
+        guard let found = try tasks(at: state, named: name).first(where: { $0.name == name }) else {
             throw StoreError(.notFound, "no task is named '\(name)' in this state", advice: "`varve maps` lists the tasks", path: path)
         }
         return found
     }
 
-    private func tasks(at state: State) throws(StoreError) -> [SavedTask] {
-        if state == .head { return try savedTasks { () throws(StoreError) in try catalog.tasks() } }
+    /// The tasks of a state; with `name` at least the one that is called so.
+    private func tasks(at state: State, named name: String? = nil) throws(StoreError) -> [SavedTask] {
+        func known(_ version: Version) throws(StoreError) -> [CatalogTask] {
+            guard let name else { return try catalog.tasks(at: version) }
+            return try catalog.task(named: name, at: version).map { [$0] } ?? []
+        }
+        if state == .head { return try savedTasks { () throws(StoreError) in try known(.infinity) } }
         let version = try version(of: state)
         if isWriter, try catalog.mark < version {
             try pages.settle()
             try feeder.catchUp()
         }
         var found: [SavedTask] = []
-        for task in try catalog.tasks(at: version) {
+        for task in try known(version) {
             found.append(
                 SavedTask(
                     id: task.id, name: task.name, base: task.windowBase, size: task.windowSize,

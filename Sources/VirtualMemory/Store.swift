@@ -121,15 +121,16 @@ public final class Store: @unchecked Sendable {
             try pages.close()
             return
         }
+        var heard: Version?
         let failure: StoreError?
         do throws(StoreError) {
             try pages.settle()
             try feeder.catchUp()
-            try feeder.trim()
+            heard = try feeder.heard()
             failure = nil
         } catch { failure = error }
         pages.afterSettling(nil)
-        try pages.close()
+        try pages.close(forgettingOutboxThrough: heard)
         if let failure { throw failure }
     }
 }

@@ -38,7 +38,9 @@ final class Fixture {
     func reopen(
         readOnly: Bool = false, storeID: [UInt8] = Fixture.storeID, adding steps: [String] = []
     ) throws(StoreError) -> Catalog {
-        try UnpairedCatalog(path: path, readOnly: readOnly, schema: Self.schema(adding: steps)).paired(with: storeID)
+        // Of handles that may write there is one at a time; this one rests until it is used again.
+        if !readOnly { try catalog.rest() }
+        return try UnpairedCatalog(path: path, readOnly: readOnly, schema: Self.schema(adding: steps)).paired(with: storeID)
     }
 
     static func schema(adding steps: [String]) -> CatalogSchema {

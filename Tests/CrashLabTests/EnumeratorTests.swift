@@ -29,14 +29,14 @@ struct EnumeratorTests {
     @Test func thePageStoreKeepsWhatItAcknowledged() throws {
         var lab = LabPrograms.lab(Adapter([LabPrograms.child]), in: scratch)
         lab.recoveryEvery = 60
-        try search(lab, Budget.of(quick: 200, default: 1000, full: 2500), perSeed: 250)
+        try search(lab, Budget.of(quick: 200, default: 1000, full: 5000), perSeed: 250)
     }
 
     /// The whole store: creation, tasks and their maps, a heap, the catalog.
     @Test func theStoreKeepsWhatItAcknowledged() throws {
         var lab = LabPrograms.lab(LabPrograms.adapter("varve"), in: scratch)
         lab.recoveryEvery = 60
-        try search(lab, Budget.of(quick: 60, default: 300, full: 800), perSeed: 100)
+        try search(lab, Budget.of(quick: 60, default: 300, full: 4000), perSeed: 100)
     }
 
     /// The lab sees: where one file's flushes count for nothing, acknowledged commits are gone.
@@ -67,6 +67,32 @@ struct EnumeratorTests {
         let recovery = try record(adapter.recover + [found], found, unsynced.disk.afterKill)
         let told = try #require(recovery.moments.first { $0.acknowledged > 0 })
         #expect(told.disk.durableNames.entries["store"] != nil)
+    }
+
+    /// A killed writer may have left the end of the catalog's transaction in the page cache alone: nothing new is written over it there.
+    @Test func whatAKilledWriterLeftOfTheCatalogsJournalIsSyncedFirst() throws {
+        let adapter = LabPrograms.adapter("varve")
+        let made = scratch.path + "/journalled", name = "store/catalog.sqlite-journal"
+        try LabFile.makeFolder(made)
+        let work = try Recording(
+            adapter.work + [made, "77"], in: made, on: SimulatedDisk(), recorder: LabPrograms.recorder, lying: [], trace: made + ".trace")
+        func pending(_ disk: SimulatedDisk) -> [SimulatedDisk.Pending] {
+            disk.current.names.file(at: name).flatMap { disk.files[$0]?.pending } ?? []
+        }
+        let kills = work.moments.filter { $0.acknowledged > 0 && !pending($0.disk).isEmpty }
+        try #require(!kills.isEmpty)
+        for (number, kill) in kills.enumerated() where number % max(1, kills.count / 6) == 0 {
+            let found = scratch.path + "/killed-\(number)"
+            try LabFile.makeFolder(found)
+            try kill.disk.current.write(to: found)
+            let old = try #require(pending(kill.disk).map(\.order).max())
+            let recovery = try Recording(
+                adapter.recover + [found], in: found, on: kill.disk.afterKill, recorder: LabPrograms.recorder, lying: [], trace: found + ".trace")
+            for moment in recovery.moments {
+                let orders = pending(moment.disk).map(\.order)
+                #expect(!orders.contains { $0 <= old } || !orders.contains { $0 > old }, "killed at \(kill.event), cut at \(moment.event)")
+            }
+        }
     }
 
     /// A runtime that is linked into a program finds its arguments by where the environment lies: the recorder leaves it there. A

@@ -24,7 +24,10 @@ enum LabPrograms {
         var adapter = adapter(name)
         adapter.inspect = [varve, "crashlab", "adapter", name, "inspect"]
         adapter.serve = [varve, "crashlab", "adapter", name, "serve"]
-        if name == "varve" { adapter.failpoints = "VARVE_FAILPOINT" }
+        if name == "varve" {
+            adapter.failpoints = "VARVE_FAILPOINT"
+            adapter.inspectSmall = [varve, "crashlab", "adapter", name, "inspect-small"]
+        }
         return adapter
     }
 

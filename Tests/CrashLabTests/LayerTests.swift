@@ -23,7 +23,11 @@ struct LayerTests {
         print("\(report.layer): \(report.states) states, \(report.counts), seed \(Self.seed)")
     }
 
-    private static let states = Budget.of(quick: 8, default: 40, full: 150)
+    /// What two processors look at in less than a minute, each.
+    private static let states = Budget.of(quick: 8, default: 40, full: 500)
+    private static let faults = Budget.of(quick: 8, default: 40, full: 400)
+    private static let damages = Budget.of(quick: 8, default: 200, full: 1000)
+    private static let bits = Budget.of(quick: 20, default: 500, full: 6000)
 
     // MARK: Kills
 
@@ -40,7 +44,7 @@ struct LayerTests {
     // MARK: Faults
 
     @Test func failedCallsLoseNothingOfOurStore() throws {
-        let report = try Faults.run(settings("varve", seconds: 120, states: Self.states))
+        let report = try Faults.run(settings("varve", seconds: 120, states: Self.faults))
         expectClean(report)
         #expect(report.counts.contains { $0.name == "errors that were told" && $0.value > 0 })
     }
@@ -49,7 +53,9 @@ struct LayerTests {
 
     // MARK: Bad files
 
-    @Test func damageOfOurStoreIsNoticed() throws { expectClean(try BadFiles.run(settings("varve", seconds: 120, states: Self.states))) }
+    @Test func damageOfOurStoreIsNoticed() throws { expectClean(try BadFiles.run(settings("varve", seconds: 120, states: Self.damages))) }
+
+    @Test func flippedBitsOfASmallStoreAreNoticed() throws { expectClean(try EveryBit.run(settings("varve", seconds: 120, states: Self.bits))) }
 
     /// LMDB has no checksums.
     @Test func damageOfLMDBIsNot() throws {
@@ -60,10 +66,11 @@ struct LayerTests {
     }
 
     /// Each layer sees what is wrong with a file that is written in its place.
-    @Test(arguments: ["kills", "faults", "bad-files"]) func aCarelessStoreIsFound(layer: String) throws {
+    @Test(arguments: ["kills", "faults", "bad-files", "bits"]) func aCarelessStoreIsFound(layer: String) throws {
         var settings = settings("plain-file", seconds: 20)
         settings.mostFailures = 1
-        let report = layer == "kills" ? try Kills.run(settings) : layer == "faults" ? try Faults.run(settings) : try BadFiles.run(settings)
+        let layers = ["kills": Kills.run, "faults": Faults.run, "bad-files": BadFiles.run, "bits": EveryBit.run]
+        let report = try layers[layer]!(settings)
         #expect(report.layer == layer && !report.failures.isEmpty)
     }
 

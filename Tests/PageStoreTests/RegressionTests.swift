@@ -28,6 +28,27 @@ import VMTypes
         try store.close()
     }
 
+    /// A table that had lost its name was made anew, empty: a flipped bit took all snapshots.
+    @Test func aTableOfAnotherNameIsDamage() throws {
+        try make().close()
+        let path = folder.path + "/" + StoreFile.pages
+        let sound = try Data(contentsOf: URL(fileURLWithPath: path))
+        for table in Table.allCases {
+            var bytes = sound
+            var start = bytes.startIndex
+            while let found = bytes.range(of: Data(table.name.utf8), in: start..<bytes.endIndex) {
+                bytes[found.lowerBound + 2] ^= 1
+                start = found.upperBound
+            }
+            try bytes.write(to: URL(fileURLWithPath: path))
+            for access in [PageStore.Access.write, .read] {
+                #expect(throws: StoreError.self, "\(table) \(access)") { try PageStore.open(folder.path, access: access).close() }
+            }
+        }
+        try sound.write(to: URL(fileURLWithPath: path))
+        try PageStore.open(folder.path).close()
+    }
+
     @Test func aPageRewrittenAboveTheCutIsKept() throws {
         let store = try make()
         let heap = Heap(pages: 10)

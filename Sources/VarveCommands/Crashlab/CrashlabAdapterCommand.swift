@@ -35,6 +35,9 @@ struct CrashlabAdapterCommand: Subcommand {
         case ("inspect", 0):
             try answer(console) { request, _ in try CrashlabCheck(request, goesOn: false).inspect() }
             return .success
+        case ("inspect-small", 0):
+            try answer(console) { request, _ in try CrashlabSmallStore(request).inspect() }
+            return .success
         case ("serve", 0): return ExitStatus(rawValue: crash_serve(Self.runInChild))
         case ("steps", 1):
             // For people: what a seed stands for.
@@ -57,10 +60,11 @@ struct CrashlabAdapterCommand: Subcommand {
         guard let verb, let folder, let seed, let number = UInt64(String(cString: seed)) else { return ExitStatus.usage.rawValue }
         let console = Console.standard()
         do {
-            if String(cString: verb) == "work" {
-                try CrashlabWork(folder: String(cString: folder), seed: number, console: console).run()
-            } else {
-                try recover(String(cString: folder), console)
+            let folder = String(cString: folder)
+            switch String(cString: verb) {
+            case "work": try CrashlabWork(folder: folder, seed: number, console: console).run()
+            case "small": try CrashlabSmallStore.make(in: folder, console)
+            default: try recover(folder, console)
             }
             return ExitStatus.success.rawValue
         } catch { return ErrorReporter(console: console, asJSON: false).report(error) }

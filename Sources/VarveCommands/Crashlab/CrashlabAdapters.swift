@@ -30,7 +30,10 @@ enum CrashlabAdapters {
             var adapter = Adapter(command)
             adapter.inspect = command + ["inspect"]
             adapter.serve = command + ["serve"]
-            if name == "varve" { adapter.failpoints = "VARVE_FAILPOINT" }
+            if name == "varve" {
+                adapter.failpoints = "VARVE_FAILPOINT"
+                adapter.inspectSmall = command + ["inspect-small"]
+            }
             return adapter
         }
         let words = name.split(separator: " ").map(String.init)

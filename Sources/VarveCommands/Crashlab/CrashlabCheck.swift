@@ -63,12 +63,22 @@ struct CrashlabCheck {
     func inspect() throws -> String {
         var check = self
         check.isDamaged = true
-        do { return try check.inspectOrRefuse() } catch let error as StoreError { return "refused: \(error)" }
+        do {
+            let store = try Store.open(CrashlabStore.path(in: folder), options: .init(checksOnMap: true))
+            // Whatever comes of it: the next store lies in the same place.
+            defer { try? store.close() }
+            return try check.inspect(store)
+        } catch let error as StoreError { return try Self.refusal(error) }
     }
 
-    private func inspectOrRefuse() throws -> String {
+    /// What a store said of itself; who has it open is no matter of its files.
+    static func refusal(_ error: StoreError) throws -> String {
+        guard ![.busy, .locked].contains(error.code) else { throw Violation("the store is not free: \(error)") }
+        return "refused: \(error)"
+    }
+
+    private func inspect(_ store: Store) throws -> String {
         let promises = try CrashlabPromises(acknowledged)
-        let store = try Store.open(CrashlabStore.path(in: folder), options: .init(checksOnMap: true))
         let found = try store.version(of: .head)
         guard let first = promises.work.first, found >= first else { return "ok at version \(found), before the work" }
         let (model, _) = try expected(found)
@@ -76,9 +86,14 @@ struct CrashlabCheck {
         try compareSnapshots(store, model)
         do { try verify(store) } catch { return "refused: \(error)" }
         let open = try CrashlabStore(store)
-        try compareMap(store, model.state, .head)
-        try compareMemory(open, model.state)
-        try compareWords(open, model.state)
+        do {
+            try compareMap(store, model.state, .head)
+            try compareMemory(open, model.state)
+            try compareWords(open, model.state)
+        } catch {
+            try? open.heap.close()
+            throw error
+        }
         try open.close()
         return found < promises.durable ? "ok at version \(found) of \(promises.durable)" : "ok"
     }
@@ -115,25 +130,19 @@ struct CrashlabCheck {
 
     /// The model at a version of the work's.
     private func expected(_ found: Version, _ promised: [Version]) throws -> (CrashlabModel, CrashlabModel.Step?) {
-        var random = SplitMix(state: seed)
-        var model = CrashlabModel()
-        var version = promised[0]
-        for step in promised.dropFirst() {
-            var next = model
-            next.apply(next.next(&random))
-            guard step <= found else {
-                guard version == found else { throw Violation("version \(found) is between those that were made") }
-                return (model, nil)
-            }
-            model = next
-            version = step
+        let history = CrashlabHistory.of(seed: seed)
+        guard promised.count <= history.models.count else { throw Violation("\(promised.count) versions were told of \(CrashlabModel.stepCount) steps") }
+        // Those that were told ascend.
+        let last = promised.lastIndex { $0 <= found } ?? 0
+        let version = promised[last]
+        guard last == promised.count - 1 else {
+            guard version == found else { throw Violation("version \(found) is between those that were made") }
+            return (history.models[last], nil)
         }
-        let inFlight = promised.count <= CrashlabModel.stepCount ? model.next(&random) : nil
-        if found > version {
-            guard let inFlight else { throw Violation("version \(found) was never made") }
-            model.apply(inFlight)
-        }
-        return (model, inFlight)
+        let inFlight = last < history.steps.count ? history.steps[last] : nil
+        guard found > version else { return (history.models[last], inFlight) }
+        guard inFlight != nil else { throw Violation("version \(found) was never made") }
+        return (history.models[last + 1], inFlight)
     }
 
     private func compareObjects(_ store: Store, _ expected: CrashlabState, _ at: Store.State, only: String? = nil) throws {
@@ -214,10 +223,11 @@ struct CrashlabCheck {
         }
     }
 
-    /// A copy that this process has found sound: its bytes, and what it had to hold.
+    /// A copy that this process has found sound: its bytes, and whose it is, which says what it had to hold.
     private struct SoundCopy: Hashable {
         var hash: UInt64
-        var state: CrashlabState
+        var seed: UInt64
+        var name: String
     }
 
     private static let soundCopies = Mutex<Set<SoundCopy>>([])
@@ -225,7 +235,7 @@ struct CrashlabCheck {
     private func compareBackup(_ name: String, _ state: CrashlabState) throws {
         do {
             // Most images of a run hold the same copy.
-            let copy = SoundCopy(hash: try FolderImage(of: "\(folder)/\(name)").hash, state: state)
+            let copy = SoundCopy(hash: try FolderImage(of: "\(folder)/\(name)").hash, seed: seed, name: name)
             guard Self.soundCopies.withLock({ !$0.contains(copy) }) else { return }
             let store = try Store.open("\(folder)/\(name)")
             try compareObjects(store, state, .head)

@@ -7,6 +7,7 @@ enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
     case enumerator, kills, faults
     case blockLog = "block-log"
     case badFiles = "bad-files"
+    case bits
     case fullDisks = "full-disks"
     case shutdown
 
@@ -16,6 +17,7 @@ enum CrashlabLayer: String, ExpressibleByArgument, CaseIterable {
         case .blockLog: "every image that a power cut may leave of a file system (--disk, in a file) on a block device"
         case .kills: "processes killed at random moments, and those that recover then"
         case .badFiles: "bits flipped, pages zeroed, files cut short, removed and taken from elsewhere"
+        case .bits: "the bits of a small store flipped, one after the other, each once"
         case .fullDisks: "a file system (--disk) that is full, in work and in recovery"
         case .shutdown: "a file system (--disk, on a loop device) that is shut down in the middle of the work"
         case .faults: "system calls and allocations that fail, in work and in recovery"
@@ -41,6 +43,7 @@ struct CrashlabLab {
         case .kills: try controlled(Kills.run)
         case .faults: try controlled(Faults.run)
         case .badFiles: try controlled(BadFiles.run)
+        case .bits: try controlled(EveryBit.run)
         case .fullDisks: try controlled(FullDisks.run)
         case .shutdown: try controlled(Shutdowns.run)
         }
