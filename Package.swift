@@ -95,7 +95,7 @@ let package = Package(
         .executableTarget(
             name: "varve-crash-child", dependencies: ["PageStore", "PageStoreModel", "TestSupport", "VMTypes"],
             path: "Tests/CrashChild", swiftSettings: strict),
-        // Fuzz targets of what reads bytes that may be damaged; they see inside the modules, so it is built for debugging only.
+        // Fuzz targets of what reads bytes that may be damaged; they see inside the modules, so that a release build has none of them.
         .target(
             name: "Decoders", dependencies: ["Varve", "VirtualMemory", "PageStore", "Catalog", "TestSupport", "VMTypes", grdb], path: "Tests/Decoders",
             swiftSettings: strict),

@@ -1,3 +1,4 @@
+#if DEBUG
 internal import Foundation
 internal import GRDB
 internal import Synchronization
@@ -92,3 +93,4 @@ final class CatalogDecoders: Sendable {
         }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if DEBUG
 internal import Foundation
 internal import VMTypes
 @testable internal import VirtualMemory
@@ -53,3 +54,4 @@ enum ControlDecoders {
         ]
     }
 }
+#endif

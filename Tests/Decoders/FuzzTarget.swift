@@ -1,3 +1,4 @@
+#if DEBUG
 /// What reads bytes that a disk, another process or another build may have changed: for any bytes it must throw, or decode.
 public enum FuzzTarget: String, CaseIterable, Sendable {
     /// A record of the journal whose checksum holds, and the operations in it.
@@ -32,3 +33,4 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
 
 /// Bytes that a decoder does not take before it looks at them as that.
 struct NotTaken: Error {}
+#endif

@@ -1,3 +1,4 @@
+#if DEBUG
 internal import VMTypes
 @testable internal import PageStore
 
@@ -57,3 +58,4 @@ enum PageStoreDecoders {
         _ = row.encoded(key: key)
     }
 }
+#endif

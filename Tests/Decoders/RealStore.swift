@@ -1,3 +1,4 @@
+#if DEBUG
 internal import Foundation
 internal import TestSupport
 internal import Varve
@@ -39,3 +40,4 @@ final class RealStore {
         try store.close()
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if DEBUG
 internal import Foundation
 internal import VMTypes
 @testable internal import PageStore
@@ -55,3 +56,4 @@ public enum Seeds {
         }
     }
 }
+#endif
