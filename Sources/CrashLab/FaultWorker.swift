@@ -18,8 +18,11 @@ struct FaultSurvey: Sendable {
     init(_ serve: [String], _ settings: LayerSettings) throws(LabError) {
         var runs = try FaultyRuns(serve, settings, 0)
         var random = SplitMix(state: settings.seed)
-        let begun = ContinuousClock.now
         try add("work", nil, &runs)
+        // Once more, now that the program is ready.
+        try runs.makeFolder(nil)
+        let begun = ContinuousClock.now
+        _ = try runs.start("work", nil)
         let microseconds = max(3, Int((ContinuousClock.now - begun) / .microseconds(1)))
         for _ in 0..<Self.baseCount {
             try runs.makeFolder(nil)

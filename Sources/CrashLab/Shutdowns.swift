@@ -91,6 +91,9 @@ private struct ShutdownWorker {
 
     mutating func perform() throws(LabError) {
         try makeFolder()
+        // The first run finds nothing ready.
+        _ = try time("work")
+        try makeFolder()
         workTime = try time("work")
         recoveryTime = try time("recover")
         while let round = run.next() { try cut(round) }

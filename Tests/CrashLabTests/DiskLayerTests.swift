@@ -8,13 +8,14 @@ import Testing
 @Suite(.enabled(if: LabPrograms.areBuilt, "needs the programs, built beside the tests"), .serialized)
 struct DiskLayerTests {
     let scratch = TemporaryFolder("crashlab-disks", inMemory: true)
-    private static let seconds = Double(Budget.of(quick: 2, default: 5, full: 15))
+    private static let states = Budget.of(quick: 3, default: 10, full: 30)
 
     private func settings(_ name: String, on disk: String?) -> LayerSettings {
         var settings = LayerSettings(
             adapter: LabPrograms.layered(name), recorder: LabPrograms.recorder, scratch: scratch.path, failures: scratch.path,
             seed: UInt64.random(in: 0..<1 << 40))
-        settings.seconds = Self.seconds
+        settings.seconds = 60
+        settings.states = Self.states
         settings.disk = disk
         return settings
     }
@@ -32,7 +33,7 @@ struct DiskLayerTests {
     private func expectFound(_ layer: String, on disk: String) throws {
         var settings = settings("plain-file", on: disk)
         settings.mostFailures = 1
-        settings.seconds = 20
+        settings.states = .max
         let report = try run(layer, settings)
         #expect(!report.failures.isEmpty)
     }

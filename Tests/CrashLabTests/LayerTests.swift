@@ -23,12 +23,12 @@ struct LayerTests {
         print("\(report.layer): \(report.states) states, \(report.counts), seed \(Self.seed)")
     }
 
-    private static let seconds = Double(Budget.of(quick: 2, default: 5, full: 20))
+    private static let states = Budget.of(quick: 8, default: 40, full: 150)
 
     // MARK: Kills
 
     @Test func killsLoseNothingOfOurStore() throws {
-        let report = try Kills.run(settings("varve", seconds: Self.seconds))
+        let report = try Kills.run(settings("varve", seconds: 120, states: Self.states))
         expectClean(report)
         #expect(report.counts.contains { $0.name == "kills" && $0.value > 0 })
     }
@@ -40,7 +40,7 @@ struct LayerTests {
     // MARK: Faults
 
     @Test func failedCallsLoseNothingOfOurStore() throws {
-        let report = try Faults.run(settings("varve", seconds: Self.seconds))
+        let report = try Faults.run(settings("varve", seconds: 120, states: Self.states))
         expectClean(report)
         #expect(report.counts.contains { $0.name == "errors that were told" && $0.value > 0 })
     }
@@ -49,7 +49,7 @@ struct LayerTests {
 
     // MARK: Bad files
 
-    @Test func damageOfOurStoreIsNoticed() throws { expectClean(try BadFiles.run(settings("varve", seconds: Self.seconds))) }
+    @Test func damageOfOurStoreIsNoticed() throws { expectClean(try BadFiles.run(settings("varve", seconds: 120, states: Self.states))) }
 
     /// LMDB has no checksums.
     @Test func damageOfLMDBIsNot() throws {

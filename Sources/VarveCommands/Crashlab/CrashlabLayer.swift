@@ -45,6 +45,7 @@ struct CrashlabLab {
 
     /// What a store is that every layer finds something in.
     private static let careless = "plain-file"
+    private static let carelessness = "a file that is written in its place"
 
     /// Runs a layer, and before that, on a store without any care, until it finds something there.
     private func controlled(_ layer: (LayerSettings) throws(LabError) -> LayerReport) throws -> LayerReport {
@@ -58,7 +59,7 @@ struct CrashlabLab {
         let noticed = try layer(control)
         var report = try layer(settings)
         guard report.skipped == nil else { return report }
-        report.control = ("a file that is written in its place", noticed.states, !noticed.failures.isEmpty)
+        report.control = (Self.carelessness, noticed.states, !noticed.failures.isEmpty)
         return report
     }
 
@@ -67,11 +68,11 @@ struct CrashlabLab {
         lab.lying = ignoredSyncs
         lab.recoveryEvery = recoveryEvery
         lab.checkers = settings.workers
-        let control = adapterName == "varve" && ignoredSyncs.isEmpty ? try blinded(lab) : nil
+        let control = ignoredSyncs.isEmpty && adapterName != Self.careless ? try enumeratorControl(lab) : nil
         let (found, seconds) = try Times.measure { try search(lab) }
         var report = found.asLayer
         report.seconds = seconds
-        if let control { report.control = ("the journal's flushes ignored", control.distinct, !control.failures.isEmpty) }
+        if let (what, found) = control { report.control = (what, found.distinct, !found.failures.isEmpty) }
         return report
     }
 
@@ -87,15 +88,16 @@ struct CrashlabLab {
         return report
     }
 
-    /// The control: where the journal's flushes count for nothing, the lab must notice.
-    private func blinded(_ lab: Enumerator) throws -> Enumerator.Report {
+    /// Where the journal's flushes count for nothing, or of another store: where a file is written in its place, the lab must notice.
+    private func enumeratorControl(_ lab: Enumerator) throws -> (what: String, Enumerator.Report) {
         var lab = lab
-        lab.lying = ["/journal"]
+        let isOurs = adapterName == "varve"
+        if isOurs { lab.lying = ["/journal"] } else { lab.adapter = try CrashlabAdapters.find(Self.careless, console) }
         lab.recoveryEvery = 0
         lab.mostFailures = 1
         lab.failures = lab.scratch
         var report = Enumerator.Report()
         for offset in UInt64(0)..<5 where report.failures.isEmpty { report.add(try lab.run(seed: settings.seed &+ offset, limit: 2000)) }
-        return report
+        return (isOurs ? "the journal's flushes ignored" : Self.carelessness, report)
     }
 }

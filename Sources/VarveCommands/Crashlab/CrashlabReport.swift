@@ -118,7 +118,7 @@ struct CrashlabReport {
         table{border-collapse:collapse;width:100%}th,td{padding:.4em .7em;text-align:right;vertical-align:top}
         th:first-child,.word,.counts td,thead th:nth-child(4),thead th:nth-child(7){text-align:left}thead th{border-bottom:2px solid #222;font-weight:600}
         tbody tr:not(.counts){border-top:1px solid #ccc}.clean th{border-left:.4em solid #2a7d4f}.violated th{border-left:.4em solid #b3261e}
-        .skipped th{border-left:.4em solid #999}.violated .word{color:#b3261e;font-weight:600}.counts span{display:inline-block;margin-right:1.2em;color:#555}
+        .skipped th{border-left:.4em solid #999}.violated td:nth-child(4){color:#b3261e;font-weight:600}.counts span{display:inline-block;margin-right:1.2em;color:#555}
         .counts b{color:#222}code{background:#f2f2f2;padding:0 .2em}li{margin:.4em 0}.violations code:first-child{background:#fbe9e7}
         """
 
