@@ -120,6 +120,36 @@ let everyMode: [Store.OpenOptions] = DirtyTracking.allCases.flatMap { tracking i
         try store.close()
     }
 
+    /// Its pages are mapped from the file, where others would be written in their place.
+    @Test func aMappedStateStaysWhateverIsRewritten() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        try store.setRetention(Retention(versions: 1, seconds: 0))
+        let count = 256
+        let object = try store.createObject(named: "a", size: UInt64(count * 4096))
+        let task = try store.task(named: "main")
+        let address = try task.map(size: UInt64(count * 4096), object: object)
+        func write(_ pages: Range<Int>, _ value: Int) throws {
+            for page in pages {
+                task.pointer(address + UInt64(page * 4096)).initializeMemory(as: Int.self, repeating: value, count: 512)
+            }
+            try store.commit()
+        }
+        try write(0..<count, 1)
+        _ = try store.reclaim()
+        try write(0..<count / 2, 2)
+        let old = try store.mapState(.init(name: "a"))
+        for value in 3..<9 {
+            _ = try store.optimize("a")
+            try write(0..<count, value)
+            _ = try store.reclaim()
+        }
+        for page in 0..<count {
+            #expect(old.bytes.load(fromByteOffset: page * 4096 + 2048, as: Int.self) == (page < count / 2 ? 2 : 1), "page \(page)")
+        }
+        try store.close()
+    }
+
     @Test func importedFilesComeBackBitByBit() throws {
         try fixture.create()
         let file = fixture.folder.path + "/input"
