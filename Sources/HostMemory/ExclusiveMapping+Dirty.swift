@@ -8,7 +8,16 @@ extension ExclusiveMapping {
     ///
     /// - Throws: `.io` where the host's calls fail. Runs appended before the throw are re-armed: treat them as dirty.
     public func takeDirty(into runs: inout [PageRange]) throws(StoreError) {
-        try whileMapped { () throws(StoreError) in try tracker?.take(into: &runs) }
+        try whileMapped { () throws(StoreError) in
+            let first = runs.count
+            defer { ages.looked(runs[first...]) }
+            try tracker?.take(into: &runs)
+        }
+    }
+
+    /// Pages were stored to that no look for stores will find: they were declared.
+    public func noteStored(_ runs: [PageRange]) {
+        try? whileMapped { () throws(StoreError) in ages.looked(runs[...]) }
     }
 
     /// Appends the same runs without re-arming them.
