@@ -8,10 +8,13 @@ final class VarveEngine: CommitEngine {
     private let address: UInt64
     private let declares: Bool
 
-    init(directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool) throws {
+    init(
+        directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool,
+        residency: ResidencyPolicy = .keepsAll
+    ) throws {
         self.declares = declares
         try Store.create(directory + "/store")
-        store = try Store.open(directory + "/store")
+        store = try Store.open(directory + "/store", options: .init(residency: residency))
         let bytes = UInt64(pageCount * Page.size)
         let object = try store.createObject(named: "object", size: bytes, residency: .exclusive)
         task = try store.task(named: "bench")
