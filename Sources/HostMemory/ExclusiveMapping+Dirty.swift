@@ -8,8 +8,17 @@ extension ExclusiveMapping {
     ///
     /// - Throws: `.io` where the host's calls fail. Runs appended before the throw are re-armed: treat them as dirty.
     public func takeDirty(into runs: inout [PageRange]) throws(StoreError) {
-        try whileMapped { () throws(StoreError) in try tracker?.take(into: &runs) }
-        if Mutant.isPlanted(.lastDirtyPageForgotten), let last = runs.last, last.count > 1 { runs[runs.count - 1].count -= 1 }
+        try whileMapped { () throws(StoreError) in
+            let first = runs.count
+            defer { ages.looked(runs[first...]) }
+            try tracker?.take(into: &runs)
+            if Mutant.isPlanted(.lastDirtyPageForgotten), let last = runs.last, last.count > 1 { runs[runs.count - 1].count -= 1 }
+        }
+    }
+
+    /// Pages were stored to that no look for stores will find: they were declared.
+    public func noteStored(_ runs: [PageRange]) {
+        try? whileMapped { () throws(StoreError) in ages.looked(runs[...]) }
     }
 
     /// Appends the same runs without re-arming them.

@@ -9,7 +9,7 @@ extension ExclusiveMapping {
     /// lives. Where a page can't be filled, nothing is left to the child.
     public func leave(_ pages: PageRange, _ protection: Protection, in plan: ForkPlan) throws(StoreError) {
         try whileMapped { () throws(StoreError) in
-            let live = pages.intersection(self.plan.live)
+            let live = pages.intersection(self.live)
             guard live.count > 0 else { return }
             if let region {
                 let scratch = FillBuffer()
@@ -24,6 +24,8 @@ extension ExclusiveMapping {
                     }
                 }
             }
+            // The child shows the file's pages as they are now: they may not change any more.
+            retireShadow()
             let start = address(of: live.start), length = live.count << Page.shift
             try plan.inherit(start, length)
             if tracking == .signal { plan.protect(start, length, protection.bits) }

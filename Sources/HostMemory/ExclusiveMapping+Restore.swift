@@ -14,6 +14,8 @@ extension ExclusiveMapping {
         guard writable else { throw StoreError(.readOnly, "The mapping at \(hexadecimal(address)) holds no stores") }
         try whileMapped { () throws(StoreError) in
             let buffer = FillBuffer()
+            // What was copied of them is not what they are going to hold.
+            copies = [:]
             for range in ranges where range.count > 0 {
                 for run in try provider.checkedRuns(in: range) { try restore(run.pages, run.kind, buffer) }
             }

@@ -19,7 +19,8 @@ extension Store {
     ///   manager did not take pages of its object; the next commit returns them again. `.wrongState`: within a transaction or
     ///   a change of a heap, which would be torn.
     ///
-    /// What other threads store meanwhile is in this version or in the next.
+    /// What other threads store meanwhile is in this version or in the next; where the store was opened with a
+    /// `ResidencyPolicy`, no thread may store to exclusive memory meanwhile.
     @discardableResult
     public func commit(
         message: String = "", durability: Durability = .synced, declaredOnly: Bool = false, snapshot: String? = nil
@@ -101,12 +102,15 @@ extension Store {
         if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
         if Mutant.isPlanted(.pendingForgotten) { for object in taken { object.pending = [] } }
         let version = try withExtendedLifetime(copies) { () throws(StoreError) in
-            try pages.commit(inputs, operations: all, durability: durability)
+            try tradingMeanwhile(memory) { () throws(StoreError) in
+                try pages.commit(inputs, operations: all, durability: durability)
+            }
         }
         inputs = []
         for object in taken { object.pending.removeAll(keepingCapacity: true) }
         if !returned.isEmpty { beginReturns(returned, version, &memory) }
         committed(&memory)
+        keepLimit(memory, isDeclared: declaredOnly)
         return version
     }
 
@@ -121,6 +125,7 @@ extension Store {
         try object.gatherForeign()
         object.pending = joined(object.pending)
         let declared = joined(object.declared)
+        object.exclusiveMapping?.noteStored(declared)
         #if DEBUG
             let known = joined(object.pending + declared)
             try object.gather()
@@ -212,14 +217,14 @@ extension Store {
         if memory.hasOperations || !memory.carried.isEmpty { return true }
         for task in memory.tasks.values where task.hasChangedMap(without: memory.volatile) { return true }
         for object in memory.mapped.values where object.isWritable && object.managed == nil {
-            if !object.pending.isEmpty { return true }
+            if try differs(object, object.pending) { return true }
             if try differs(object, try object.peek()) { return true }
         }
         return false
     }
 
     /// Whether pages that were stored to, or that a declared commit left marked, hold other bytes than the last commit.
-    private func differs(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) -> Bool {
+    func differs(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) -> Bool {
         guard !runs.isEmpty else { return false }
         try attachView(object)
         let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)

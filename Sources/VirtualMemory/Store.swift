@@ -43,6 +43,13 @@ public final class Store: @unchecked Sendable {
     /// Objects of memory entries that are no more.
     let handlesToRelease = Mutex<[ObjectID]>([])
     let memoryUser = Mutex(WeakMemoryUser())
+    /// How much memory of exclusive objects stays private; from the next commit on.
+    public var residency: ResidencyPolicy {
+        get { residencyPolicy.withLock { $0 } }
+        set { residencyPolicy.withLock { $0 = newValue } }
+    }
+    private let residencyPolicy: Mutex<ResidencyPolicy>
+    let trader = ColdTrader()
     private let mutex = Mutex(())
     private var memory = Memory()
 
@@ -54,6 +61,7 @@ public final class Store: @unchecked Sendable {
         tracking = options.tracking ?? HostCapabilities.current.preferredTracking
         demandFill = options.demandFill ?? HostCapabilities.current.demandFaults
         checksOnMap = options.checksOnMap
+        residencyPolicy = Mutex(options.residency)
         feeder = CatalogFeeder(pages: pages, catalog: catalog)
     }
 
@@ -110,6 +118,7 @@ public final class Store: @unchecked Sendable {
             return Array(memory.tasks.values)
         }
         guard let tasks else { return }
+        trader.close()
         for task in tasks { task.window.release() }
         let server = server.withLock { server in
             defer { server = nil }

@@ -164,7 +164,9 @@ extension VMTask {
         guard !pages.isEmpty else { return }
         try VMError.translating { () throws(StoreError) in
             switch object.home {
-            case .exclusive: try Population.wire(address: entry.start, byteCount: pages.count << Page.shift, isPinned)
+            case .exclusive(let mapping):
+                mapping.keep(pages, isPinned)
+                try Population.wire(address: entry.start, byteCount: pages.count << Page.shift, isPinned)
             case .shared:
                 for mapping in object.mappings(in: entry.range) {
                     guard let part = mapping.pages(in: entry.range) else { continue }

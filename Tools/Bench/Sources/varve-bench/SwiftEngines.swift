@@ -2,6 +2,9 @@
 enum SwiftEngines {
     static let all: [String: MakeCommitEngine] = [
         "varve": { try VarveEngine(directory: $0, pageCount: $1, fill: $2, declares: false, bytes: $3) },
+        "varve-cold": {
+            try VarveEngine(directory: $0, pageCount: $1, fill: $2, declares: false, bytes: $3, residency: ResidencyPolicy(tradesCold: true))
+        },
         "varve-declared": { try VarveEngine(directory: $0, pageCount: $1, fill: $2, declares: true, bytes: $3) },
     ]
 }

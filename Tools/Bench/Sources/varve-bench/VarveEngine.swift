@@ -10,11 +10,14 @@ final class VarveEngine: CommitEngine {
     /// Bytes of each page that a commit changes.
     private let bytes: Int
 
-    init(directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool, bytes: Int) throws {
+    init(
+        directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool, bytes: Int,
+        residency: ResidencyPolicy = .keepsAll
+    ) throws {
         self.bytes = bytes
         self.declares = declares
         try Store.create(directory + "/store")
-        store = try Store.open(directory + "/store")
+        store = try Store.open(directory + "/store", options: .init(residency: residency))
         let bytes = UInt64(pageCount * Page.size)
         let object = try store.createObject(named: "object", size: bytes, residency: .exclusive)
         task = try store.task(named: "bench")
