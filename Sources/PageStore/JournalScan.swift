@@ -39,10 +39,11 @@ struct JournalScan {
         chain = mark.chain
         last = mark.last
         let buffer = AlignedBuffer(capacity: 64 << 10)
+        let ahead = JournalReadAhead(journal)
         while true {
             guard
                 let found = try Self.prologue(
-                    journal, at: head, chain: chain, after: last, from: mark, buffer: buffer)
+                    journal, at: head, chain: chain, after: last, from: mark, ahead: ahead, buffer: buffer)
             else { break }
             if found.header.settledThrough > mark.settled {
                 damage = Self.older(mark, found.header, journal)
@@ -51,12 +52,17 @@ struct JournalScan {
             chain = found.header.checksum
             last = found.header.version
             records.append(found)
+            ahead.prepare(after: found.header.length, head: head, limit: mark.position + UInt64(journal.ringBytes))
         }
         // Prologues up to here are intact: what is missing begins here, wherever pages are cut.
         let end = head
         let isChained = !records.isEmpty
+        // Read while the last records are: where the chain holds, no more of the ring is looked through.
+        let tail = isChained ? SideTask { RingPart(journal, behind: end, longestRecord) } : nil
         try cutTornPages(journal, mark)
-        if damage == nil, !Mutant.isPlanted(.damageTakenForTornTail) { try findProofOfDamage(journal, mark, end, isChained, longestRecord, buffer) }
+        if damage == nil, !Mutant.isPlanted(.damageTakenForTornTail) {
+            try findProofOfDamage(journal, mark, end, tail?.wait(), longestRecord, buffer)
+        }
     }
 
     private static func older(_ mark: JournalMark, _ header: JournalHeader, _ journal: Journal) -> StoreError {
@@ -67,11 +73,12 @@ struct JournalScan {
     }
 
     private static func prologue(
-        _ journal: Journal, at head: UInt64, chain: UInt64, after last: Version, from mark: JournalMark, buffer: AlignedBuffer
+        _ journal: Journal, at head: UInt64, chain: UInt64, after last: Version, from mark: JournalMark, ahead: JournalReadAhead,
+        buffer: AlignedBuffer
     ) throws(StoreError) -> JournalPrologue? {
         for position in head % UInt64(journal.ringBytes) == 0 ? [head] : [head, journal.nextLap(head)] {
             guard position < mark.position + UInt64(journal.ringBytes),
-                let header = try header(journal, at: position, buffer: buffer),
+                let header = try header(journal, at: position, ahead: ahead, buffer: buffer),
                 header.position == position,
                 header.chain == chain && header.previousVersion == last && header.version > last || Mutant.isPlanted(.anyRecordChainsOn)
             else { continue }
@@ -82,10 +89,16 @@ struct JournalScan {
     }
 
     /// The header at `position` with its prologue in `buffer`, where both are intact.
-    private static func header(_ journal: Journal, at position: UInt64, buffer: AlignedBuffer) throws(StoreError) -> JournalHeader? {
+    private static func header(_ journal: Journal, at position: UInt64, ahead: JournalReadAhead? = nil, buffer: AlignedBuffer)
+        throws(StoreError) -> JournalHeader?
+    {
         // The prologue of all but large records comes with the first read.
         let first = min(4 * Page.size, journal.ringBytes - Int(position % UInt64(journal.ringBytes)))
-        try journal.read(into: buffer[0..<first], at: position)
+        if let ahead {
+            try ahead.read(into: buffer[0..<first], at: position)
+        } else {
+            try journal.read(into: buffer[0..<first], at: position)
+        }
         guard let header = JournalHeader(from: buffer.base), header.store == journal.store, header.isConsistent,
             header.length <= UInt64(journal.maximumRecord),
             Int(position % UInt64(journal.ringBytes)) + Int(header.length) <= journal.ringBytes
@@ -159,18 +172,18 @@ struct JournalScan {
     /// and whatever follows a damaged record there begins within that record's length. Where that record is not, the page
     /// store may be an older copy, and the proof anywhere in the ring.
     private mutating func findProofOfDamage(
-        _ journal: Journal, _ mark: JournalMark, _ end: UInt64, _ isChained: Bool, _ longestRecord: UInt64,
+        _ journal: Journal, _ mark: JournalMark, _ end: UInt64, _ tail: RingPart?, _ longestRecord: UInt64,
         _ buffer: AlignedBuffer
     ) throws(StoreError) {
         let ring = journal.ringBytes
-        var isThere = isChained
+        var isThere = tail != nil
         if !isThere { isThere = try Self.isThere(mark, journal, buffer) }
         guard isThere else {
             return try findProof(in: 0..<ring, journal, mark, buffer)
         }
         let start = Int(end % UInt64(ring))
-        let reach = (Page.count(forBytes: Int(min(longestRecord, UInt64(journal.maximumRecord)))) + 1) * Page.size
-        try findProof(in: start..<min(start + reach, ring), journal, mark, buffer)
+        let reach = RingPart.reach(journal, longestRecord)
+        try findProof(in: start..<min(start + reach, ring), known: tail, journal, mark, buffer)
         // The missing record may begin at the next lap, or lie here and the one behind it there.
         guard damage == nil, start + 2 * reach > ring else { return }
         try findProof(in: 0..<min(reach, ring), journal, mark, buffer)
@@ -186,15 +199,20 @@ struct JournalScan {
             && header.position + header.length == mark.position
     }
 
-    private mutating func findProof(in range: Range<Int>, _ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer)
-        throws(StoreError)
-    {
+    /// The beginning of `range` may be `known`.
+    private mutating func findProof(
+        in range: Range<Int>, known: RingPart? = nil, _ journal: Journal, _ mark: JournalMark, _ buffer: AlignedBuffer
+    ) throws(StoreError) {
         let ring = UInt64(journal.ringBytes)
-        let window = AlignedBuffer(capacity: min(range.count, 4 << 20))
+        let window = known?.bytes ?? AlignedBuffer(capacity: min(range.count, RingPart.most))
         var position = range.lowerBound
         while position < range.upperBound {
-            let count = min(window.capacity, range.upperBound - position)
-            try journal.read(into: window[0..<count], at: UInt64(position))
+            var count = min(window.capacity, range.upperBound - position)
+            if let known, position == range.lowerBound, known.count > 0 {
+                count = known.count
+            } else {
+                try journal.read(into: window[0..<count], at: UInt64(position))
+            }
             for offset in stride(from: 0, to: count, by: Page.size) {
                 guard let candidate = JournalHeader(from: window.base + offset), candidate.store == journal.store,
                     candidate.position % ring == UInt64(position + offset), candidate.version > last,
@@ -212,6 +230,32 @@ struct JournalScan {
                 return
             }
             position += count
+        }
+    }
+}
+
+/// What lies in the ring behind a chain's end, as far as a damaged record's successor may begin there.
+private struct RingPart: Sendable {
+    /// Bytes that are read at once.
+    static let most = 4 << 20
+    let bytes: AlignedBuffer
+    /// 0 where it could not be read.
+    let count: Int
+
+    /// Bytes behind the chain's end in which the record after a damaged one begins, where none is longer than `longestRecord`.
+    static func reach(_ journal: Journal, _ longestRecord: UInt64) -> Int {
+        (Page.count(forBytes: Int(min(longestRecord, UInt64(journal.maximumRecord)))) + 1) * Page.size
+    }
+
+    init(_ journal: Journal, behind end: UInt64, _ longestRecord: UInt64) {
+        let start = Int(end % UInt64(journal.ringBytes))
+        let wanted = min(Self.reach(journal, longestRecord), journal.ringBytes - start, Self.most)
+        bytes = AlignedBuffer(capacity: wanted)
+        do throws(StoreError) {
+            try journal.read(into: bytes[0..<wanted], at: UInt64(start))
+            count = wanted
+        } catch {
+            count = 0
         }
     }
 }

@@ -107,6 +107,8 @@ extension PageStore {
             var hasYoungPages = false
             var links: [(patch: Place, under: PageTable.Slot)] = []
             var (storage, _, parts) = try settledStorage(segments, settled: now.mark.settled, t) { segment, storage in
+                storage.reserve(
+                    young.reduce(0) { $0 + $1.layers.reduce(0) { $0 + ($1.object == segment.object ? $1.entries.count : 0) } })
                 for record in young where record.version > now.mark.settled {
                     guard record.version >= segment.from, record.version <= segment.through else { continue }
                     for layer in record.layers where layer.object == segment.object {

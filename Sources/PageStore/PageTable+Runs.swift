@@ -5,7 +5,10 @@ extension PageTable.Storage {
     /// `.journal` for what is neither, or is shorter than `least` in a chunk that stays unread.
     mutating func forEachRun(in range: Range<Int>, least: Int, _ body: (PageRange, ObjectView.Extent) -> Void) {
         var page = range.lowerBound
-        while page < range.upperBound {
+        // An object is mostly far larger than what is written of it.
+        let written = min(range.upperBound, extent)
+        defer { if page < range.upperBound { body(PageRange(start: page, count: range.upperBound - page), .zeros) } }
+        while page < written {
             let index = page >> slots.chunkShift
             let end = min(range.upperBound, (index + 1) << slots.chunkShift)
             if least >= CheckpointChunk.leastRun, let runs = unreadRuns(index) {

@@ -111,6 +111,9 @@ final class PageTable: @unchecked Sendable {
             unread.values[chunk].changeCount += 1
         }
 
+        /// So many pages are about to be laid over what is there.
+        mutating func reserve(_ pages: Int) { if !unread.isEmpty { changes.reserve(pages) } }
+
         /// Reads a chunk that is yet unread. What the checkpoint no longer holds, all that is unread is built from headers.
         private mutating func read(_ index: Int) {
             guard let chunk = unread.removeValue(forKey: index), let source else { return }

@@ -6,18 +6,24 @@ struct UnreadChanges {
     /// The end of a chunk's list.
     static let none = -1
 
+    /// Small, since memory that is new costs more than what is done with it.
     private struct Change {
-        var page: Int
         var slot: PageTable.Slot
+        /// The page within its chunk.
+        var offset: Int32
         /// The index of the change of the same chunk that was made before.
-        var earlier: Int
+        var earlier: Int32
     }
 
     private var changes: [Change] = []
 
+    /// Makes room for so many more.
+    mutating func reserve(_ count: Int) { changes.reserveCapacity(changes.count + count) }
+
     /// Notes a page's slot and answers the new head of its chunk's list, whose head was `earlier`.
     mutating func add(_ page: Int, _ slot: PageTable.Slot, before earlier: Int) -> Int {
-        changes.append(Change(page: page, slot: slot, earlier: earlier))
+        changes.append(
+            Change(slot: slot, offset: Int32(page & (CheckpointChunk.pages - 1)), earlier: Int32(earlier)))
         return changes.count - 1
     }
 
@@ -34,8 +40,8 @@ struct UnreadChanges {
             var index = head
             while index != Self.none {
                 let change = changes[index]
-                index = change.earlier
-                let offset = change.page & (CheckpointChunk.pages - 1)
+                index = Int(change.earlier)
+                let offset = Int(change.offset)
                 guard seen[offset >> 6] & 1 << UInt64(offset & 63) == 0 else { continue }
                 seen[offset >> 6] |= 1 << UInt64(offset & 63)
                 body(offset, change.slot)

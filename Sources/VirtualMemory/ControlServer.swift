@@ -21,27 +21,21 @@ final class ControlServer: Sendable {
     /// Seconds that a client has for its request.
     private static let patience = 5
 
-    init(store: Store) throws(StoreError) {
+    /// Answers whom `listener` hears, which is the server's from now on; where this throws, it is closed.
+    init(store: Store, listener: ControlListener) throws(StoreError) {
         self.store = store
-        path = store.path + "/" + StoreFile.control
-        let directory = open(store.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard directory >= 0 else { throw HostFiles.error("open the store's folder", store.path, errno) }
-        defer { close(directory) }
-        descriptor = ControlSocket.make()
-        guard descriptor >= 0 else { throw HostFiles.error("make the control socket", path, errno) }
-        // The lock is ours: a socket that is there belongs to nobody who lives.
-        unlink(path)
-        guard ControlSocket.withAddress(directory, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, 16) == 0 else {
+        path = listener.path
+        descriptor = listener.descriptor
+        guard listen(descriptor, 16) == 0 else {
             let code = errno
-            close(descriptor)
-            throw HostFiles.error("bind the control socket", path, code)
+            listener.close()
+            throw HostFiles.error("listen on the control socket", path, code)
         }
-        chmod(path, 0o600)
         var thread = pthread_t()
         let context = Unmanaged.passRetained(self).toOpaque()
         guard pthread_create(&thread, nil, runControlServer, context) == 0 else {
             Unmanaged<ControlServer>.fromOpaque(context).release()
-            close(descriptor)
+            listener.close()
             throw HostFiles.error("start the control thread", path, EAGAIN)
         }
         self.thread.withLock { $0 = thread }

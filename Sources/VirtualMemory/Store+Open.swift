@@ -85,33 +85,32 @@ extension Store {
     private static func openForWriting(_ path: String, _ options: OpenOptions) throws(StoreError) -> Store {
         // Once the writer's lock is held, beside the page store.
         let begun = seconds()
-        var opening: CatalogOpening?
+        var opening: SideTask<OpenedBeside>?
         let pages: PageStore
         do throws(StoreError) {
-            pages = try PageStore.open(path, access: .write, briefly: options.isBrief) { opening = beginOpeningCatalog(in: path) }
+            pages = try PageStore.open(path, access: .write, briefly: options.isBrief) { opening = beginOpeningBeside(path) }
         } catch {
-            if case .success(let catalog)? = opening?.wait().found { catalog.close() }
+            opening?.wait().close()
             throw error
         }
         let pagesOpen = seconds()
-        // Found out once a process: with the catalog.
-        _ = HostCapabilities.current
-        let (found, catalogTook) = opening?.wait() ?? (.failure(missingCatalog(in: path)), 0)
+        let beside = opening?.wait() ?? OpenedBeside(folder: path)
         do throws(StoreError) {
             let catalog: Catalog
-            do throws(StoreError) { catalog = try pairCatalog(try found.get(), with: pages) } catch {
+            do throws(StoreError) { catalog = try pairCatalog(try beside.catalog.get(), with: pages) } catch {
+                if case .success(let listener) = beside.listener { listener.close() }
                 throw error.code == .noStore ? missingCatalog(in: path) : error
             }
             let store = Store(path: path, pages: pages, catalog: catalog, client: nil, options: options)
             let feeder = store.feeder
             pages.afterSettling { feeder.settled() }
             pages.aroundSettling(BackgroundWork(begin: CompanionThread.begin, end: CompanionThread.end))
-            let server = try ControlServer(store: store)
+            let server = try ControlServer(store: store, listener: try beside.listener.get())
             store.server.withLock { $0 = server }
             try ForkHooks.add(store)
             store.openingParts.withLock {
                 $0.pageStore = pagesOpen - begun
-                $0.catalog = catalogTook
+                $0.catalog = beside.catalogSeconds
             }
             return store
         } catch {
@@ -121,18 +120,31 @@ extension Store {
         }
     }
 
-    /// What comes of opening a catalog, and the seconds that it took.
-    private typealias CatalogOpening = SideTask<(found: Result<UnpairedCatalog, StoreError>, seconds: Double)>
+    /// What of a store is opened beside its page store.
+    private struct OpenedBeside: Sendable {
+        let catalog: Result<UnpairedCatalog, StoreError>
+        let catalogSeconds: Double
+        let listener: Result<ControlListener, StoreError>
 
-    private static func beginOpeningCatalog(in folder: String) -> CatalogOpening {
-        SideTask {
+        init(folder: String) {
             let begun = seconds()
-            let found: Result<UnpairedCatalog, StoreError>
             do throws(StoreError) {
-                found = .success(try UnpairedCatalog(path: folder + "/" + StoreFile.catalog))
-            } catch { found = .failure(error) }
-            return (found, seconds() - begun)
+                catalog = .success(try UnpairedCatalog(path: folder + "/" + StoreFile.catalog))
+            } catch { catalog = .failure(error) }
+            catalogSeconds = seconds() - begun
+            // Found out once a process.
+            _ = HostCapabilities.current
+            do throws(StoreError) { listener = .success(try ControlListener(folder: folder)) } catch { listener = .failure(error) }
         }
+
+        func close() {
+            if case .success(let catalog) = catalog { catalog.close() }
+            if case .success(let listener) = listener { listener.close() }
+        }
+    }
+
+    private static func beginOpeningBeside(_ folder: String) -> SideTask<OpenedBeside> {
+        SideTask { OpenedBeside(folder: folder) }
     }
 
     /// Task maps that left the outbox are in the catalog alone: a missing one is damage, and never made again without being

@@ -83,6 +83,23 @@ import VMTypes
         again.abandon()
     }
 
+    /// What recovery reads ahead is a guess at how long the records are, and where the ring goes round.
+    @Test(arguments: [64 << 20, 3 << 20]) func aChainOfRecordsOfAllLengthsIsFollowedToItsEnd(ring: Int) throws {
+        let (store, id, heap) = try make(ring: ring)
+        let lengths = [1, 1, 2, 1, 40, 250, 250, 250, 249, 247, 250, 16, 15, 15, 15, 60, 1, 1, 1, 1, 1, 1, 1, 240, 240, 230, 3]
+        for count in lengths + lengths { try commit(store, id, heap, count) }
+        var versions: [Version] = []
+        store.abandon { versions = store.state.withLock { $0.young.map(\.header.version) } }
+        #expect(!versions.isEmpty)
+        let again = try PageStore.open(folder.path)
+        #expect(again.recovery.records == versions.count)
+        again.abandon {
+            let found = again.state.withLock { $0.young.map(\.header.version) }
+            // What recovery finds may have begun to settle.
+            #expect(found == versions.suffix(found.count))
+        }
+    }
+
     /// Records that do not fit the ring's end leave a gap there; a damaged one may have left it.
     @Test func aDamagedRecordAtTheRingsBeginningIsFound() throws {
         let (store, id, heap) = try make()

@@ -31,7 +31,7 @@ public struct TypeLayout: Hashable, Sendable, CustomStringConvertible {
     /// A type whose values have no parts of their own: numbers, say. `name` is the type's where nil is given.
     public init<T: BitwiseCopyable>(scalar type: T.Type, name: String? = nil) {
         self.init(
-            text: name ?? String(describing: type), size: MemoryLayout<T>.size, stride: MemoryLayout<T>.stride,
+            text: name ?? typeName(type), size: MemoryLayout<T>.size, stride: MemoryLayout<T>.stride,
             alignment: MemoryLayout<T>.alignment)
     }
 
@@ -69,7 +69,7 @@ public struct TypeLayout: Hashable, Sendable, CustomStringConvertible {
     /// A property that is computed, out of order or overlaps another, and bytes that no property explains, are problems,
     /// which every opening of such a root reports.
     public init<T: BitwiseCopyable>(_ type: T.Type, name: String? = nil, fields: [Field]) {
-        let name = name ?? String(describing: type)
+        let name = name ?? typeName(type)
         var problems = fields.flatMap(\.layout.problems)
         var end = 0
         for field in fields {
@@ -94,7 +94,7 @@ public struct TypeLayout: Hashable, Sendable, CustomStringConvertible {
     public init<T: BitwiseCopyable>(_ type: T.Type, name: String? = nil, cases: [(name: String, payload: TypeLayout?)]) {
         let shown = cases.map { name, payload in payload.map { "\(name)(\($0.text))" } ?? name }
         self.init(
-            text: "\(name ?? String(describing: type)){\(shown.joined(separator: "|"))}/\(MemoryLayout<T>.size)",
+            text: "\(name ?? typeName(type)){\(shown.joined(separator: "|"))}/\(MemoryLayout<T>.size)",
             size: MemoryLayout<T>.size, stride: MemoryLayout<T>.stride, alignment: MemoryLayout<T>.alignment,
             holdsPointers: cases.contains { $0.payload?.holdsPointers == true }, problems: cases.flatMap { $0.payload?.problems ?? [] })
     }
@@ -109,7 +109,7 @@ extension TypeLayout {
     ///
     /// Where the program was built without reflection metadata, that is a problem: write the layout by hand.
     public init<T: BitwiseCopyable>(reflecting type: T.Type) {
-        let name = String(describing: type)
+        let name = typeName(type)
         var problems: [String] = []
         var holdsPointers = false
         let text = Self.reflect(type, name, &problems, &holdsPointers)
@@ -131,10 +131,10 @@ extension TypeLayout {
                 fields.append((label, offset, layout.text))
             } else if kind == .tuple {
                 let text = reflect(field, "", &problems, &holdsPointers)
-                fields.append((label, offset, text ?? String(describing: field)))
+                fields.append((label, offset, text ?? typeName(field)))
             } else {
                 problems.append("\(name).\(label) is of type \(field), which is not Persistable")
-                fields.append((label, offset, String(describing: field)))
+                fields.append((label, offset, typeName(field)))
             }
             return true
         }
@@ -147,7 +147,10 @@ extension TypeLayout {
             "\(value)=\(withUnsafeBytes(of: value) { $0.reversed().reduce(0) { $0 << 8 | UInt64($1) } })"
         }
         self.init(
-            text: "\(String(describing: type)){\(cases.joined(separator: "|"))}", size: MemoryLayout<T>.size,
+            text: "\(typeName(type)){\(cases.joined(separator: "|"))}", size: MemoryLayout<T>.size,
             stride: MemoryLayout<T>.stride, alignment: MemoryLayout<T>.alignment)
     }
 }
+
+/// The name of a type without its module's: what `String(describing:)` says of it, which takes a process a millisecond the first time.
+private func typeName(_ type: Any.Type) -> String { _typeName(type, qualified: false) }
