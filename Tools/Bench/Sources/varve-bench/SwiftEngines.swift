@@ -1,3 +1,5 @@
+import Varve
+
 /// The engines that run in this executable, by name.
 enum SwiftEngines {
     static let all: [String: MakeCommitEngine] = [
