@@ -18,6 +18,9 @@
 
 // Thread identifiers; 0 where free.
 static int32_t threads[THREADS];
+// Whether a thread was sent a signal that it has not answered: real-time signals queue.
+static int32_t told[THREADS];
+static __thread int own_slot __attribute__((tls_model("initial-exec"))) = -1;
 // Scans under way: the companions sleep until there is none.
 static int32_t scans;
 static int number;
@@ -31,6 +34,7 @@ static void sleep_here(int signal_number) {
     (void)signal_number;
     int saved = errno;
     int32_t now;
+    if (own_slot >= 0) STORE(told[own_slot], 0);
     while ((now = LOAD(scans)) > 0) syscall(SYS_futex, &scans, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
     errno = saved;
 }
@@ -61,33 +65,38 @@ int hm_companion_begin(void) {
     int32_t self = (int32_t)syscall(SYS_gettid);
     for (int slot = 0; slot < THREADS; slot++) {
         int32_t unused = 0;
-        if (__atomic_compare_exchange_n(&threads[slot], &unused, self, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return slot;
+        if (!__atomic_compare_exchange_n(&threads[slot], &unused, self, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) continue;
+        STORE(told[slot], 0);
+        own_slot = slot;
+        return slot;
     }
     return -1;
 }
 
 void hm_companion_end(int slot) {
-    if (slot >= 0) STORE(threads[slot], 0);
+    if (slot < 0) return;
+    own_slot = -1;
+    STORE(threads[slot], 0);
 }
 
 int hm_companions_stop(void) {
-    int chosen = LOAD(number), told = 0;
+    int chosen = LOAD(number), any = 0;
     if (!chosen) return 0;
     int32_t self = (int32_t)syscall(SYS_gettid);
     for (int slot = 0; slot < THREADS; slot++) {
         int32_t thread = LOAD(threads[slot]);
         if (!thread || thread == self) continue;
-        if (!told) {
+        if (!any) {
             // The program may have taken the signal for itself since.
             struct sigaction present;
             if (sigaction(chosen, NULL, &present) < 0 || present.sa_handler != sleep_here) return 0;
             ADD(scans, 1);
-            told = 1;
+            any = 1;
         }
         // A thread that has ended meanwhile is not found; one that has its number since sleeps for a scan.
-        syscall(SYS_tgkill, getpid(), thread, chosen);
+        if (!__atomic_exchange_n(&told[slot], 1, __ATOMIC_SEQ_CST)) syscall(SYS_tgkill, getpid(), thread, chosen);
     }
-    return told;
+    return any;
 }
 
 void hm_companions_go(void) {

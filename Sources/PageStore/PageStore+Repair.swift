@@ -163,7 +163,7 @@ private struct Repair {
                 try source.readPages(PageRange(start: page, count: 1), of: table, into: bytes[0..<Page.size])
                 sums[page] = sum
             } catch {
-                guard error.code == .damaged else { throw error }
+                guard error.isLossOfBytes else { throw error }
                 memset0(bytes.base, Page.size)
                 sums[page] = Checksum.zeroPage
                 lose(page, info.id, version, snapshot)

@@ -111,16 +111,18 @@ extension PageStore {
                 if !Mutant.isPlanted(.tablesNotTold) { state.relocate(object, relocations) }
                 youngPages.relocate(relocations)
             }
-            for record in batch {
-                for layer in record.layers where layer.record == 0 { youngPages.remove(layer.places) }
-            }
+            state.young.removeFirst(batch.count)
+            state.settled = last.version
+        }
+        // Nobody comes upon these nodes any more; freeing hundreds of thousands of them would keep commits waiting. Until they are
+        // freed they point to bytes in memory and in the ring.
+        for record in batch { for layer in record.layers where layer.record == 0 { youngPages.remove(layer.places) } }
+        state.withLock { state in
             var spare = state.spareBuffers.reduce(0) { $0 + $1.capacity }
             for case let bytes? in batch.map(\.bytes) where bytes.isSpare && spare + bytes.buffer.capacity <= ringBytes {
                 state.spareBuffers.append(bytes.buffer)
                 spare += bytes.buffer.capacity
             }
-            state.young.removeFirst(batch.count)
-            state.settled = last.version
             state.tail = last.header.position + last.header.length
             state.settleFailure = nil
             // Whoever still waits for room is woken below, and wishes again.
@@ -320,8 +322,8 @@ extension PageStore {
 
     /// Puts a young page together and checks it.
     ///
-    /// Where what a patch lies over is damaged in the page store, the page is lost: it settles as it is, so that its checksum
-    /// goes on telling, and the journal does not stand still for it.
+    /// Where what a patch lies over is damaged in the page store, or can't be read there, the page is lost: it settles as it is, so
+    /// that its checksum goes on telling, and the journal does not stand still for it.
     private func copy(
         _ entry: PageEntry, _ place: Place, of object: ObjectID, to page: UnsafeMutableRawPointer, _ bytes: RingBytes
     ) throws(StoreError) {
@@ -339,11 +341,8 @@ extension PageStore {
             }
             var isLost = false
             if gathered.covered != LineMask.all {
-                let below = bytes.scratch
-                try readPlace(gathered.bottom.place, into: below[0..<Page.size])
-                LineMask.copy(~gathered.covered, from: below.base, to: page)
-                isLost = gathered.bottom.place != .zeros
-                    && Checksum.of(UnsafeRawPointer(below.base), count: Page.size) != gathered.bottom.checksum
+                isLost = try !readSettled(gathered.bottom, into: bytes.scratch)
+                LineMask.copy(~gathered.covered, from: bytes.scratch.base, to: page)
             }
             if Checksum.of(UnsafeRawPointer(page), count: Page.size) == entry.checksum { return }
             if isLost, !usesMemory { return }
@@ -353,11 +352,32 @@ extension PageStore {
             advice: "Restore a backup, or run `varve repair`", path: journal.file.path)
     }
 
-    /// Says what patches that recovery found lie over, as far as the layers need it.
+    /// Reads what a patch lies over; false where that is damaged or unreadable, and `buffer` holds anything.
+    private func readSettled(_ slot: PageTable.Slot, into buffer: AlignedBuffer) throws(StoreError) -> Bool {
+        do throws(StoreError) { try readPlace(slot.place, into: buffer[0..<Page.size]) } catch {
+            guard error.isLossOfBytes else { throw error }
+            memset0(buffer.base, Page.size)
+            return false
+        }
+        return slot.place == .zeros || Checksum.of(UnsafeRawPointer(buffer.base), count: Page.size) == slot.checksum
+    }
+
+    /// Says what patches that recovery found lie over, as far as the layers need it. The newest layers come first: what tells of
+    /// them tells of most that is older.
     private func linkYoungPages(of folded: [FoldedLayer]) throws(StoreError) {
-        for layer in folded where layer.record == 0 {
+        for layer in folded.reversed() where layer.record == 0 {
             guard layer.fold.pages().contains(where: { !youngPages.isKnown($0.place) }) else { continue }
-            try linkYoungPages(of: layer.object, at: layer.version)
+            // A read that fails once may have been bad luck.
+            for isLast in [false, true] {
+                do throws(StoreError) {
+                    try linkYoungPages(of: layer.object, at: layer.version)
+                    break
+                } catch {
+                    guard error.isLossOfBytes else { throw error }
+                    // Where the object's layers can't be read, its patched pages are lost, and no other object's.
+                    if isLast { loseYoungPages(of: layer.object, through: layer.version) }
+                }
+            }
         }
     }
 

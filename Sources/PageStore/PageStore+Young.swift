@@ -45,6 +45,18 @@ extension PageStore {
     }
 }
 
+extension PageStore {
+    /// Patches of an object's young layers of which nobody can say what they lie over lie over what is lost.
+    func loseYoungPages(of object: ObjectID, through version: Version) {
+        let young = state.withLock { $0.young }
+        for record in young where record.version <= version {
+            for layer in record.layers where layer.object == object && layer.record == 0 {
+                youngPages.link(layer.places.filter { youngPages.isUnlinked($0) }.map { (patch: $0, under: PageTable.Slot.lost) })
+            }
+        }
+    }
+}
+
 /// How a page that a commit brings differs from the committed one.
 enum PageChange {
     case none

@@ -65,7 +65,7 @@ extension PageStore {
             if work?.closing == true { break }
             pauses = work == nil ? pauses + 1 : 0
             if work == nil, state.withLock({ $0.unflushed > 0 && $0.failure == nil }) { try? flush(besideLeader: true) }
-            if pauses == Self.pausesUntilIdle { giveMemoryBack() }
+            if pauses > 0, pauses % Self.pausesUntilIdle == 0 { giveMemoryBack() }
             guard work?.settles == true else { continue }
             state.withLock { $0.wantsSettling = false }
             let around = aroundWork.withLock { $0 }

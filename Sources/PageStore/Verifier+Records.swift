@@ -84,6 +84,7 @@ extension Verifier {
         }
         let young = store.state.withLock { $0.young }
         let buffer = AlignedBuffer(capacity: 1 << 20)
+        linkPatches(of: young)
         for record in young {
             summary.journalRecords += 1
             let place = "\(StoreFile.journal), version \(record.version)"
@@ -125,13 +126,23 @@ extension Verifier {
         }
     }
 
+    /// Finds out what patches lie over that recovery found. The newest records come first: what tells of them tells of most
+    /// that is older.
+    private func linkPatches(of young: [YoungRecord]) {
+        guard store.youngPages.hasUnlinked else { return }
+        for record in young.reversed() {
+            for layer in record.layers where layer.record == 0 && layer.places.contains(where: { !store.youngPages.isKnown($0) }) {
+                attempt("\(StoreFile.journal), version \(record.version)", layer.object) { () throws(StoreError) in
+                    try store.linkYoungPages(of: layer.object, at: record.version)
+                }
+            }
+        }
+    }
+
     /// The pages that a record's patches make, each with the whole chain below it.
     private func checkPatches(_ record: YoungRecord, _ place: String) throws(StoreError) {
         let page = AlignedBuffer(capacity: Page.size)
         for layer in record.layers where layer.record == 0 && layer.entries.contains(where: \.isPatch) {
-            if layer.places.contains(where: { !store.youngPages.isKnown($0) }) {
-                try store.linkYoungPages(of: layer.object, at: record.version)
-            }
             for (entry, patch) in zip(layer.entries, layer.places) where entry.isPatch {
                 summary.pagesChecked += 1
                 summary.bytesChecked += Page.size
@@ -139,7 +150,7 @@ extension Verifier {
                 do throws(StoreError) {
                     try store.readYoung(patch, into: page.base, usesMemory: false)
                     isIntact = Checksum.of(UnsafeRawPointer(page.base), count: Page.size) == entry.checksum
-                } catch { guard error.code == .damaged else { throw error } }
+                } catch { guard error.isLossOfBytes else { throw error } }
                 guard !isIntact else { continue }
                 find(
                     .damage, place, "page \(entry.page) does not match its checksum: its patch, or what that lies over, is damaged",

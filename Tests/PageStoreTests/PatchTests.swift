@@ -227,6 +227,63 @@ import VMTypes
         try store.close()
     }
 
+    @Test func whoseLayersAreDamagedKeepsNobodyElseFromSettling() throws {
+        var (store, object, heap) = try make(4)
+        let other = ObjectID(store.newID())
+        let otherHeap = Heap(pages: 4)
+        for page in 0..<4 { otherHeap.fill(page, UInt64(page + 9) << 24) }
+        let create = StoreOperation.createObject(id: other, name: "b", size: UInt64(otherHeap.count), residency: .exclusive)
+        _ = try store.commit([otherHeap.layer(other, Array(0..<4))], operations: [create])
+        _ = try store.head(of: other)
+        try store.settle()
+        // The header of the layer that both patches lie over.
+        let first = try #require(try store.view(of: object, at: store.settledVersion).table[0].place.filePage)
+        change(heap, 1, line: 3, 4)
+        _ = try store.commit([heap.layer(object, [1])])
+        change(otherHeap, 2, line: 3, 4)
+        _ = try store.commit([otherHeap.layer(other, [2])])
+        store.abandon()
+        try spoil(StoreFile.pages, at: (first - 1) * Page.size + 24)
+        store = try PageStore.open(folder.path)
+        #expect(throws: StoreError.self) { try store.head(of: object) }
+        try store.settle()
+        #expect(store.settledVersion == store.lastVersion)
+        try expect(store, other, holds: otherHeap, "another object's pages")
+        change(otherHeap, 3, line: 1, 2)
+        _ = try store.commit([otherHeap.layer(other, [3])])
+        try store.settle()
+        var findings: [Finding] = []
+        try store.verify { findings.append($0) }
+        #expect(findings.contains { $0.severity == .damage && $0.object == object })
+        #expect(!findings.contains { $0.object == other })
+        try store.close()
+        store = try PageStore.open(folder.path)
+        try expect(store, other, holds: otherHeap, "opened again")
+        try store.close()
+    }
+
+    #if DEBUG
+        @Test func aReadThatFailsOnceLosesNoPage() throws {
+            var (store, object, heap) = try make(40)
+            try store.settle()
+            defer { Failpoint.fail(call: 0, with: EIO) }
+            for call in 1...60 {
+                change(heap, call % 40, line: call % 64, UInt64(call))
+                _ = try store.commit([heap.layer(object, [call % 40])])
+                // What recovery found is linked, and read, by settling.
+                store = try reopened(store)
+                Failpoint.fail(call: call, with: EIO)
+                try? store.settle()
+                Failpoint.fail(call: 0, with: EIO)
+                store = try reopened(store)
+                try store.settle()
+                try expect(store, object, holds: heap, "call \(call)")
+                _ = try store.head(of: object)
+            }
+            try store.close()
+        }
+    #endif
+
     @Test func nothingIsDerivedFromADamagedPage() throws {
         let (store, object, heap) = try make(4)
         try store.settle()
