@@ -112,12 +112,14 @@ final class AsyncTracker: DirtyTracker {
 
     func exchange(_ pages: PageRange, _ body: (Int32) throws(StoreError) -> Void) throws(StoreError) -> Bool {
         guard try isClean(pages) else { return false }
-        try body(protections.bits(pages.start))
-        // Page tables that are no more; one that another mapping shares is looked at anew.
-        for table in table(of: pages.start)...table(of: pages.end - 1) where isArmed[table] {
-            isArmed[table] = false
-            unarmedCount += 1
+        // Page tables that are no more; one that another mapping shares, or that is as it was, is looked at anew.
+        defer {
+            for table in table(of: pages.start)...table(of: pages.end - 1) where isArmed[table] {
+                isArmed[table] = false
+                unarmedCount += 1
+            }
         }
+        try body(protections.bits(pages.start))
         return true
     }
 

@@ -93,6 +93,8 @@ extension DemandRegion {
     func poison(_ page: Int, _ error: StoreError) {
         state.withLock { state in
             guard !state.isClosed else { return }
+            // A private page that has been mapped from elsewhere meanwhile has its bytes.
+            guard file != nil || state.plan.area(holding: page)?.backing == .demand else { return }
             state.lastError = error
             let place = address(of: page)
             // The kernel refuses to poison over a write-protection marker.

@@ -7,7 +7,17 @@ internal import VMTypes
 extension ExclusiveMapping {
     /// Finds out what is to be copied; nil where none of the pages is in memory.
     func beginCopy(_ table: Int, _ range: PageRange, _ home: ShadowHome) throws(StoreError) -> TableCopy? {
-        let (found, hasPages) = try privateRuns(range)
+        let areas = plan.areas(in: range)
+        var (found, unclear, hasPages) = try privateRuns(range)
+        var hasLoaded = false
+        for area in areas where area.backing != .demand && area.backing != .plain {
+            for run in unclear.overlapping(area.pages) {
+                // A page that can't be loaded counts as private, and then can't be copied: an error.
+                try? Population.load(address: address(of: run.start), byteCount: run.count << Page.shift)
+                hasLoaded = true
+            }
+        }
+        if hasLoaded { (found, unclear, hasPages) = try privateRuns(range) }
         guard hasPages else { return nil }
         if shadow?.home != home, !found.isEmpty {
             let made = try ShadowFile(home, pages: pages, generation: shadowsMade)
@@ -15,8 +25,9 @@ extension ExclusiveMapping {
             shadow = made
             shadowsMade += 1
         }
+        if !found.isEmpty { try shadow?.checkRoom(for: range.count) }
         var left: [PageRange] = []
-        for area in found.isEmpty ? [] : plan.areas(in: range) {
+        for area in found.isEmpty ? [] : areas {
             switch area.backing {
             case .shadow(shadow?.generation):
                 // What is not private is there.
@@ -24,7 +35,9 @@ extension ExclusiveMapping {
             case .plain:
                 // Absent pages are zeros: an earlier copy that came to nothing must not show in their place.
                 try shadow?.clear(area.pages)
-                for run in found.overlapping(area.pages) { left.appendRun(start: run.start, end: run.end) }
+                for run in found.overlapping(area.pages) {
+                    for page in run.start..<run.end where !isZero(page) { left.appendRun(start: page, end: page + 1) }
+                }
             case .demand, .file, .shadow:
                 left.appendRun(start: area.pages.start, end: area.pages.end)
             }
@@ -52,9 +65,21 @@ extension ExclusiveMapping {
 
     /// Copies pages of which some are absent: those come from the provider, and stay absent.
     private func copyDemand(_ range: PageRange, _ shadow: ShadowFile) throws(StoreError) {
-        let present = try privateRuns(range).runs
-        for run in present { try shadow.write(SystemCall.pointer(address(of: run.start))!, run) }
+        let (present, unclear, _) = try privateRuns(range)
         let buffer = FillBuffer()
+        if let region, !unclear.isEmpty {
+            // Absent ones are filled here: where that fails on a touch, they are poisoned.
+            let scanner = PagemapScanner(capacity: FillBuffer.pages)
+            for run in unclear {
+                var next = run.start
+                while next < run.end {
+                    let window = PageRange(start: next, count: min(FillBuffer.pages, run.end - next))
+                    if let error = region.fill(window, for: -1, buffer, scanner) { throw error }
+                    next = window.end
+                }
+            }
+        }
+        for run in present { try shadow.write(SystemCall.pointer(address(of: run.start))!, run) }
         for absent in present.missing(in: range) {
             var next = absent.start
             while next < absent.end {
@@ -73,51 +98,108 @@ extension ExclusiveMapping {
             throw StoreError(
                 .full, "the host's limit of mappings leaves none to give back memory with", advice: "Raise vm.max_map_count")
         }
+        var isShown = true
         let isDone = try tracker.exchange(range) { (protection) throws(StoreError) in
             for area in self.plan.areas(in: range) where copy.staysBeneath {
                 switch area.backing {
-                case .file(let offset): try self.show(area.pages, self.provider.fileDescriptor, offset, protection)
+                case .file(let offset):
+                    isShown = try self.show(area.pages, self.provider.fileDescriptor, offset, protection) && isShown
                 case .shadow(let generation) where generation == self.shadow?.generation:
-                    try self.show(area.pages, self.shadow!.descriptor, self.shadow!.offset(of: area.pages.start), protection)
+                    isShown = try self.show(
+                        area.pages, self.shadow!.descriptor, self.shadow!.offset(of: area.pages.start), protection) && isShown
                 case .plain, .demand, .shadow: break
                 }
             }
             guard !copy.staysBeneath, let shadow = self.shadow else { return }
-            var plan = self.plan
-            plan.replace(range, with: .shadow(shadow.generation))
-            if let region = self.region {
-                try region.state.withLock { state throws(StoreError) in
-                    // What was fetched for these pages and is not yet placed is placed no more.
-                    state.generation += 1
-                    try self.show(range, shadow.descriptor, shadow.offset(of: range.start), protection)
-                    state.plan = plan
-                    state.placed[region.table(of: range.start)] = nil
-                }
-                SystemCall.wake(self.address(of: range.start), range.count << Page.shift)
-            } else {
-                try self.show(range, shadow.descriptor, shadow.offset(of: range.start), protection)
-            }
-            MappingBudget.use(plan.areas.count - self.plan.areas.count)
-            self.plan = plan
+            isShown = try self.show(
+                range, shadow.descriptor, shadow.offset(of: range.start), protection, as: .shadow(shadow.generation))
+            if self.region != nil { SystemCall.wake(self.address(of: range.start), range.count << Page.shift) }
         }
-        if isDone { ages.released(copy.table) }
-        return isDone
+        guard isDone, isShown else { return false }
+        released(copy.table, range)
+        return true
     }
 
-    /// Maps pages of a file privately over what is there.
-    private func show(_ range: PageRange, _ file: Int32, _ offset: Int, _ protection: Int32) throws(StoreError) {
+    /// Maps pages of a file privately over what is there, and says so in the plan, where that has another backing yet; false
+    /// where that failed and they are anonymous memory now, with the file's bytes.
+    private func show(
+        _ range: PageRange, _ file: Int32, _ offset: Int, _ protection: Int32, as backing: MappingPlan.Backing? = nil
+    ) throws(StoreError) -> Bool {
+        var plan = self.plan
+        if let backing { plan.replace(range, with: backing) }
+        var isShown = true
+        if let region {
+            try region.state.withLock { state throws(StoreError) in
+                // What was fetched for these pages and is not yet placed is placed no more.
+                state.generation += 1
+                isShown = try self.map(range, file, offset, protection)
+                if !isShown { plan.replace(range, with: .plain) }
+                state.plan = plan
+            }
+        } else {
+            isShown = try map(range, file, offset, protection)
+            if !isShown { plan.replace(range, with: .plain) }
+        }
+        MappingBudget.use(plan.areas.count - self.plan.areas.count)
+        self.plan = plan
+        if !isShown { ages.stored([range]) }
+        // From here on nothing throws: memory is what the plan says.
+        unprepared.insertRun(range)
+        try? prepareLeft()
+        return isShown
+    }
+
+    /// Maps pages of a file; false where the kernel could not, and had taken away what was there: then it is a copy.
+    private func map(_ range: PageRange, _ file: Int32, _ offset: Int, _ protection: Int32) throws(StoreError) -> Bool {
         let start = address(of: range.start), length = range.count << Page.shift
-        try SystemCall.map(
-            start, length, protection: protection, flags: MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file: file, offset: offset)
-        try SystemCall.advise(start, length, Int32(MADV_DONTFORK))
-        guard tracking == .asyncWriteProtect else { return }
-        try? SystemCall.advise(start, length, Int32(MADV_NOHUGEPAGE))
-        try SystemCall.register(start, length, mode: HM_REGISTER_WP)
+        do throws(StoreError) {
+            try SystemCall.map(
+                start, length, protection: protection, flags: MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file: file,
+                offset: offset)
+            return true
+        } catch {
+            guard msync(SystemCall.pointer(start), length, MS_ASYNC) != 0, errno == ENOMEM else { throw error }
+            try SystemCall.map(
+                start, length, protection: PROT_READ | PROT_WRITE,
+                flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED)
+            var done = 0
+            while done < length {
+                let count = try SystemCall.check("pread") {
+                    let count = pread(file, SystemCall.pointer(start)! + done, length - done, off_t(offset + done))
+                    return count < 0 ? (errno == EINTR ? 0 : -Int(errno)) : count == 0 ? -Int(EIO) : count
+                }
+                done += count
+            }
+            try SystemCall.protect(start, length, protection)
+            return false
+        }
     }
 
-    /// The runs of pages that are this process's own, in memory or swapped out; and whether any page at all is in memory.
-    private func privateRuns(_ range: PageRange) throws(StoreError) -> (runs: [PageRange], hasPages: Bool) {
+    /// Makes what was mapped ready for looks for stores. Until that has succeeded, looks fail: they would miss stores.
+    func prepareLeft() throws(StoreError) {
+        while let range = unprepared.first {
+            let start = address(of: range.start), length = range.count << Page.shift
+            try SystemCall.advise(start, length, Int32(MADV_DONTFORK))
+            if tracking == .asyncWriteProtect {
+                try? SystemCall.advise(start, length, Int32(MADV_NOHUGEPAGE))
+                try SystemCall.register(start, length, mode: HM_REGISTER_WP)
+            }
+            unprepared.removeFirst()
+        }
+    }
+
+    private func isZero(_ page: Int) -> Bool {
+        let bytes = UnsafeRawPointer(pointer(toPage: page))
+        return bytes.load(as: UInt64.self) == 0 && memcmp(bytes, bytes + 8, Page.size - 8) == 0
+    }
+
+    /// The runs of pages that are this process's own, in memory or swapped out; those among them that may as well be absent,
+    /// and only armed, which the page map shows as swapped out too; and whether any page at all is in memory.
+    private func privateRuns(
+        _ range: PageRange
+    ) throws(StoreError) -> (runs: [PageRange], unclear: [PageRange], hasPages: Bool) {
         var runs: [PageRange] = []
+        var unclear: [PageRange] = []
         var hasPages = false
         try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: TableAges.pagesInTable) { entries throws(StoreError) in
             var next = range.start
@@ -134,10 +216,11 @@ extension ExclusiveMapping {
                     let isThere = entries[index] >> 62 != 0
                     hasPages = hasPages || isThere
                     if isThere, entries[index] >> 61 & 1 == 0 { runs.appendRun(start: next + index, end: next + index + 1) }
+                    if entries[index] >> 62 == 1 { unclear.appendRun(start: next + index, end: next + index + 1) }
                 }
                 next += wanted
             }
         }
-        return (runs, hasPages)
+        return (runs, unclear, hasPages)
     }
 }

@@ -2,6 +2,13 @@ internal import Glibc
 public import VMTypes
 
 extension ExclusiveMapping {
+    /// The next forked child keeps no descriptor of the shadow file.
+    public func closeShadow(in plan: ForkPlan) {
+        try? whileMapped { () throws(StoreError) in
+            if let shadow { plan.close(shadow.descriptor) }
+        }
+    }
+
     /// Leaves pages to the next forked child as they are at the fork; neither side sees the other's later stores.
     ///
     /// The kernel copies a page when one side stores to it. Pages that are filled on demand come to memory first, since

@@ -45,10 +45,9 @@ extension ExclusiveMapping {
             var found: [ColdTable] = []
             for table in 0..<ages.count where ages.age(table) >= least {
                 let pages = ages.pages(of: table)
-                guard ages.held(table) > 0 || placed[address(of: pages.start) >> 21] != nil || tracker.mayHavePages(pages) else {
-                    continue
-                }
-                found.append(ColdTable(number: table, age: ages.age(table), heldPages: ages.held(table)))
+                let held = ages.held(table) + (placed[address(of: pages.start) >> 21] ?? 0)
+                guard held > 0 || tracker.mayHavePages(pages), failed[table] != ages.lastStored(table) else { continue }
+                found.append(ColdTable(number: table, age: ages.age(table), heldPages: held))
             }
             found.sort { $0.age > $1.age }
             return found.count > most ? Array(found[..<most]) : found
@@ -61,35 +60,60 @@ extension ExclusiveMapping {
 
     /// Goes on taking a table's pages out of private memory: copies `pages` of them at most, or exchanges them.
     ///
-    /// - Throws: `.full` where the disk or memory is, `.io`; memory is then as it was.
+    /// - Throws: `.full` where the disk or memory is, `.io`, or the provider's errors; memory is then as it was. But where it was
+    ///   `.full`, the table is no longer among the cold ones until it is next stored to.
     public func trade(_ table: Int, to home: ShadowHome, pages most: Int) throws(StoreError) -> TradeStep {
         try whileMapped { () throws(StoreError) in
             guard table >= 0, table < ages.count, let tracker else { return .refused }
-            let range = ages.pages(of: table)
-            guard isTradable(range), try tracker.isClean(range) else {
-                copies[table] = nil
-                return .refused
+            try prepareLeft()
+            do throws(StoreError) { return try step(table, tracker, home, most) } catch {
+                if error.code != .full { failed[table] = ages.lastStored(table) }
+                throw error
             }
-            var begun = copies.removeValue(forKey: table)
-            if begun?.lastStored != ages.lastStored(table) || begun?.home != home {
-                begun = try beginCopy(table, range, home)
-            }
-            guard var copy = begun else { return .refused }
-            var left = most
-            while left > 0, let run = copy.left.first, try go(on: &copy, left) { left -= run.count }
-            guard copy.left.isEmpty, !copy.isUnsettled else {
-                defer { copies[table] = copy }
-                return copy.left.isEmpty ? .unsettled : .copied
-            }
-            return try exchange(copy, range, tracker) ? .traded : .refused
         }
     }
 
-    /// Waits until the disk has all that was copied.
+    private func step(
+        _ table: Int, _ tracker: any DirtyTracker, _ home: ShadowHome, _ most: Int
+    ) throws(StoreError) -> TradeStep {
+        let range = ages.pages(of: table)
+        guard isTradable(range), try tracker.isClean(range) else {
+            copies[table] = nil
+            return .refused
+        }
+        var begun = copies.removeValue(forKey: table)
+        if begun?.lastStored != ages.lastStored(table) || begun?.home != home {
+            begun = try beginCopy(table, range, home)
+        }
+        guard var copy = begun else {
+            // None of it is in memory.
+            released(table, range)
+            return .traded
+        }
+        var left = most
+        while left > 0, let run = copy.left.first, try go(on: &copy, left) { left -= run.count }
+        guard copy.left.isEmpty, !copy.isUnsettled else {
+            defer { copies[table] = copy }
+            return copy.left.isEmpty ? .unsettled : .copied
+        }
+        return try exchange(copy, range, tracker) ? .traded : .refused
+    }
+
+    /// Nothing of a table is private any more.
+    func released(_ table: Int, _ range: PageRange) {
+        ages.released(table)
+        if let region { region.state.withLock { $0.placed[region.table(of: range.start)] = nil } }
+    }
+
+    /// Waits until the disk has all that was copied. Where it fails, all copies begin again, in another file.
     public func settleCopies() throws(StoreError) {
         try whileMapped { () throws(StoreError) in
             guard let shadow, copies.values.contains(where: \.isUnsettled) else { return }
-            try shadow.settle(pages)
+            do throws(StoreError) { try shadow.settle(pages) } catch {
+                // The kernel tells of lost pages once: the next try would succeed without them.
+                retireShadow()
+                throw error
+            }
             for table in copies.keys where copies[table]!.left.isEmpty { copies[table]!.isUnsettled = false }
         }
     }

@@ -37,6 +37,10 @@ public final class ExclusiveMapping: @unchecked Sendable {
     var shadowsMade = 0
     /// The tables that are being copied to the shadow file.
     var copies: [Int: TableCopy] = [:]
+    /// Tables whose bytes could not be had or written, by when they were last stored to before.
+    var failed: [Int: UInt32] = [:]
+    /// Pages of a file that are mapped, and not yet made ready for looks for stores.
+    var unprepared: [PageRange] = []
     /// Pages that must stay in memory.
     var wired: [PageRange] = []
     var isMapped = true
@@ -50,7 +54,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
     ///   - minimumRun: Shorter runs of the file are not mapped from it; raised where the host's limit of mappings
     ///     asks for it.
     ///   - spill: Where more bytes than `most` would have to be copied to private memory, now or when they are touched, they
-    ///     go to a shadow file now.
+    ///     go to a shadow file now; if that fails, they come to private memory.
     /// - Throws: The provider's errors; `.unsupported` where the host lacks what `tracking` or `demandFill` needs;
     ///   `.full` at a limit of the host. The range is then a bare reservation.
     public init(
@@ -71,11 +75,13 @@ public final class ExclusiveMapping: @unchecked Sendable {
         let pageNumber = address >> UInt64(Page.shift)
         var shadow: ShadowFile?
         if let spill, UInt64(plan.privatePages(runs)) << UInt64(Page.shift) > spill.most {
-            plan = MappingPlan(
+            var spilling = MappingPlan(
                 runs, pages: pages, minimumRun: minimumRun, demandFill: false, budget: MappingBudget.available)
-            let made = try ShadowFile(spill.home, pages: pages, generation: 0)
-            try made.take(&plan, provider, TableAges(pages: plan.live, firstPageNumber: pageNumber))
-            shadow = made
+            if let made = try? ShadowFile(spill.home, pages: pages, generation: 0),
+                (try? made.take(&spilling, provider, TableAges(pages: plan.live, firstPageNumber: pageNumber))) != nil {
+                plan = spilling
+                shadow = made
+            }
         }
         let protections = try ProtectionTable(
             pages: pages, standard: writable ? PROT_READ | PROT_WRITE : PROT_READ)

@@ -19,7 +19,7 @@ final class ShadowFile {
         self.pages = pages
         switch home {
         case .memory: descriptor = try SystemCall.makeMemoryFile(pages: pages.count)
-        case .folder(let path):
+        case .folder(let path, _):
             let length = Int64(pages.count) << Int64(Page.shift)
             descriptor = Int32(try SystemCall.check("making a shadow file") { Int(hm_shadow_file(path, length)) })
         }
@@ -30,6 +30,19 @@ final class ShadowFile {
     private func place(_ range: PageRange) -> PageRange { PageRange(start: range.start - pages.start, count: range.count) }
 
     func offset(of page: Int) -> Int { (page - pages.start) << Page.shift }
+
+    /// Refuses to go on where so many pages more would leave less room on the disk than has to stay. Others may take it meanwhile.
+    func checkRoom(for count: Int) throws(StoreError) {
+        guard case .folder(let path, let reserve) = home, reserve > 0 else { return }
+        var info = statvfs()
+        try SystemCall.check("fstatvfs") { fstatvfs(descriptor, &info) < 0 ? -Int(errno) : 0 }
+        let free = UInt64(info.f_bavail) * UInt64(info.f_frsize)
+        guard free >= reserve, free - reserve >= UInt64(count) << UInt64(Page.shift) else {
+            throw StoreError(
+                .full, "private memory is not given back: \(free) bytes are free on the disk, of which \(reserve) stay free",
+                advice: "Free space on the disk", path: path)
+        }
+    }
 
     func write(_ source: UnsafeRawPointer, _ range: PageRange) throws(StoreError) {
         try SystemCall.write(source, descriptor, place(range))
@@ -46,6 +59,7 @@ final class ShadowFile {
             for number in ages.table(of: copy.start)...ages.table(of: copy.end - 1) {
                 let table = ages.pages(of: number)
                 guard tables.last != table else { continue }
+                try checkRoom(for: table.count)
                 for run in try provider.checkedRuns(in: table) where run.kind != .zero && run.kind != .beyondEnd {
                     var next = run.pages.start
                     while next < run.pages.end {
@@ -81,5 +95,7 @@ public enum ShadowHome: Sendable, Equatable {
     /// Into memory that the kernel can't give to others (but by swapping); it is no longer looked at for stores.
     case memory
     /// Into a file without a name in this folder, from which they come back when they are touched.
-    case folder(String)
+    ///
+    /// `reserve`: bytes of its disk that stay free.
+    case folder(String, reserve: UInt64 = 0)
 }

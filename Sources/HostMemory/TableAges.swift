@@ -50,7 +50,8 @@ struct TableAges {
     /// The round in which a table was last found stored to; 0 for never.
     func lastStored(_ table: Int) -> UInt32 { lastStored[table] }
 
-    func age(_ table: Int) -> Int { Int(round &- lastStored[table]) }
+    /// Looks since a table was last stored to, or traded.
+    func age(_ table: Int) -> Int { Int(round &- max(lastStored[table], traded[table])) }
 
     /// A look for stores has found these.
     mutating func looked(_ runs: ArraySlice<PageRange>) {

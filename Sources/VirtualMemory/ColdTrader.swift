@@ -23,11 +23,21 @@ final class ColdTrader: Sendable {
     private static let stepPages = 16
     /// Commits to come before it is worth looking again.
     private let pause = Atomic<Int>(0)
+    /// Commits to come before trading what is above the limit is tried again.
+    private let limitPause = Atomic<Int>(0)
+    /// Commits to wait after a failure: the disk may have room again some time.
+    private static let failurePause = 1_000
 
     /// Why it failed last.
-    var failure: StoreError? {
-        get { monitor.withLock { $0.failure } }
-        set { monitor.withLock { $0.failure = newValue } }
+    var failure: StoreError? { monitor.withLock { $0.failure } }
+
+    /// Whether a commit trades what is above the limit.
+    func mayTryLimit() -> Bool { limitPause.wrappingSubtract(1, ordering: .relaxed).newValue < 0 }
+
+    /// What came of it; where it can't go on, the next commits don't try.
+    func limitTried(_ failure: StoreError?, goesOn: Bool) {
+        limitPause.store(goesOn ? 0 : Self.failurePause, ordering: .relaxed)
+        monitor.withLock { $0.failure = failure }
     }
 
     /// Trades tables that were not stored to for `rounds` commits, or for as many as make it pay, until `end`.
@@ -80,12 +90,13 @@ final class ColdTrader: Sendable {
             guard let job else { return }
             var failure: StoreError?
             do throws(StoreError) {
-                let found = try Self.trade(job.mappings, job.rounds, job.home) { self.mayGoOn.load(ordering: .acquiring) }
+                let found = try Self.trade(job.mappings, job.rounds, job.home, &failure) {
+                    self.mayGoOn.load(ordering: .acquiring)
+                }
                 pause.store(found ? 0 : 8, ordering: .relaxed)
             } catch {
                 failure = error
-                // The disk may have room again some time.
-                pause.store(1_000, ordering: .relaxed)
+                pause.store(Self.failurePause, ordering: .relaxed)
             }
             monitor.change { state in
                 state.failure = failure
@@ -94,9 +105,10 @@ final class ColdTrader: Sendable {
         }
     }
 
-    /// Trades what is cold until `mayGoOn` says no more; false where nothing was.
+    /// Trades what is cold until `mayGoOn` says no more; false where nothing was. A table that can't be traded is passed over.
     private static func trade(
-        _ mappings: [ExclusiveMapping], _ rounds: Int?, _ home: ShadowHome, while mayGoOn: () -> Bool
+        _ mappings: [ExclusiveMapping], _ rounds: Int?, _ home: ShadowHome, _ failure: inout StoreError?,
+        while mayGoOn: () -> Bool
     ) throws(StoreError) -> Bool {
         var found = false
         for mapping in mappings {
@@ -106,7 +118,11 @@ final class ColdTrader: Sendable {
                 while step == .copied || step == .unsettled {
                     guard mayGoOn() else { return true }
                     if step == .unsettled { try mapping.settleCopies() }
-                    step = try mapping.trade(table.number, to: home, pages: stepPages)
+                    do throws(StoreError) { step = try mapping.trade(table.number, to: home, pages: stepPages) } catch {
+                        guard error.code != .full else { throw error }
+                        failure = error
+                        step = .refused
+                    }
                 }
             }
         }

@@ -7,10 +7,11 @@ public import VMTypes
 /// and whose pages in memory are the kernel's to give to others. No byte changes.
 ///
 /// Trading needs threads that store to exclusive memory to be quiet, where stores are tracked by `asyncWriteProtect`: whoever
-/// sets anything here sees to it that no thread, system call or device stores to exclusive memory while a commit runs. What
-/// heaps do by their own calls is held off by them.
+/// sets anything here sees to it that no thread, system call or device stores to exclusive memory while the program's own
+/// `Store.commit`, a heap's `commit` or `transaction`, or `Store.trim` runs. What heaps do by their own calls is held off by them.
+/// Commits that come otherwise trade nothing: those of attached processes, of `vm_msync`, and of making a heap.
 public struct ResidencyPolicy: Sendable, Equatable {
-    /// Bytes of private memory that exclusive objects may have together after a commit; nil for no limit.
+    /// Bytes of private memory that exclusive objects may have together after a commit of the program's; nil for no limit.
     ///
     /// Between two commits it may be more, by what is stored to and filled in. The longest unused goes first.
     public var limit: UInt64?

@@ -25,13 +25,22 @@ extension Store {
     public func commit(
         message: String = "", durability: Durability = .synced, declaredOnly: Bool = false, snapshot: String? = nil
     ) throws(StoreError) -> Version {
+        try commit(message: message, durability: durability, declaredOnly: declaredOnly, snapshot: snapshot, mayTrade: true)
+    }
+
+    /// `commit`; of private memory nothing is given back where `mayTrade` is false: whoever stores to it did not ask for the
+    /// commit, and is not quiet.
+    package func commit(
+        message: String = "", durability: Durability = .synced, declaredOnly: Bool = false, snapshot: String? = nil, mayTrade: Bool
+    ) throws(StoreError) -> Version {
         var operations: [StoreOperation] = []
         if let snapshot {
             operations.append(.createSnapshot(name: snapshot, version: .infinity, object: nil, message: message))
         }
         let (version, returns) = try capturing { () throws(StoreError) in
             try withMemory { (memory) throws(StoreError) in
-                let version = try commit(&memory, operations, message: message, durability: durability, declaredOnly: declaredOnly)
+                let version = try commit(
+                    &memory, operations, message: message, durability: durability, declaredOnly: declaredOnly, mayTrade: mayTrade)
                 defer { memory.returns = [] }
                 return (version, memory.returns)
             }
@@ -53,7 +62,8 @@ extension Store {
     }
 
     func commit(
-        _ memory: inout Memory, _ operations: [StoreOperation], message: String, durability: Durability, declaredOnly: Bool
+        _ memory: inout Memory, _ operations: [StoreOperation], message: String, durability: Durability, declaredOnly: Bool,
+        mayTrade: Bool
     ) throws(StoreError) -> Version {
         try requireWriter("a commit")
         try checkOpen(memory)
@@ -102,7 +112,7 @@ extension Store {
         if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
         if Mutant.isPlanted(.pendingForgotten) { for object in taken { object.pending = [] } }
         let version = try withExtendedLifetime(copies) { () throws(StoreError) in
-            try tradingMeanwhile(memory) { () throws(StoreError) in
+            try tradingMeanwhile(mayTrade ? memory.exclusiveObjects : []) { () throws(StoreError) in
                 try pages.commit(inputs, operations: all, durability: durability)
             }
         }
@@ -110,7 +120,7 @@ extension Store {
         for object in taken { object.pending.removeAll(keepingCapacity: true) }
         if !returned.isEmpty { beginReturns(returned, version, &memory) }
         committed(&memory)
-        keepLimit(memory, isDeclared: declaredOnly)
+        if mayTrade { keepLimit(memory, isDeclared: declaredOnly) }
         return version
     }
 

@@ -9,8 +9,9 @@ extension Store {
     /// No other thread, system call or device stores to exclusive memory meanwhile (`ResidencyPolicy`); heaps hold their own
     /// changes off. Memory of shared objects is not concerned.
     ///
-    /// - Throws: `.full`, `.io`: what is not yet traded stays in memory, as it was. `.wrongState`: within a transaction or a
-    ///   change of a heap.
+    /// - Throws: `.full`, `.io`, `.damaged`: what is not traded stays in memory, as it was. Where it is only some of it, all else is
+    ///   traded, and the next call leaves it alone until it is next stored to. `.wrongState`: within a transaction or a change of
+    ///   a heap.
     @discardableResult
     public func trim(to bytes: UInt64 = 0) throws(StoreError) -> UInt64 {
         try excludingChanges { () throws(StoreError) in
@@ -20,7 +21,7 @@ extension Store {
                 // What the kernel has been asked about is remembered as pending: then it may be forgotten there.
                 for object in objects { try object.gather() }
                 let mappings = objects.compactMap(\.exclusiveMapping)
-                try trade(mappings, to: .folder(path), until: bytes)
+                if let failure = try trade(mappings, to: shadowHome, until: bytes) { throw failure }
                 return privateBytes(mappings)
             }
         }
@@ -34,22 +35,22 @@ extension Store {
     }
 
     /// What an exclusive mapping does with bytes that would come to private memory: half of the limit is theirs.
-    var spill: (home: ShadowHome, most: UInt64)? { residency.limit.map { (.folder(path), $0 / 2) } }
+    var spill: (home: ShadowHome, most: UInt64)? { residency.limit.map { (shadowHome, $0 / 2) } }
 
     private func privateBytes(_ mappings: [ExclusiveMapping]) -> UInt64 { mappings.reduce(0) { $0 + UInt64($1.privateBytes) } }
 
-    /// Lets cold memory be traded while `body` makes a version durable.
-    func tradingMeanwhile<Result>(_ memory: Memory, _ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+    /// Lets cold memory of objects be traded while `body` makes a version durable.
+    func tradingMeanwhile<Result>(_ objects: [MappedObject], _ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
         let residency = residency
-        guard residency.isActive else { return try body() }
-        let mappings = memory.exclusiveObjects.compactMap(\.exclusiveMapping)
+        guard residency.isActive, !objects.isEmpty else { return try body() }
+        let mappings = objects.compactMap(\.exclusiveMapping)
         var isTrading = false
         if let limit = residency.limit, privateBytes(mappings) > limit / 4 * 3 {
-            isTrading = trader.begin(mappings, rounds: residency.tradesCold ? nil : 2, to: .folder(path))
+            isTrading = trader.begin(mappings, rounds: residency.tradesCold ? nil : 2, to: shadowHome)
         } else if residency.tradesCold {
             isTrading = trader.begin(
                 mappings.filter { $0.tracking == .asyncWriteProtect }, rounds: nil,
-                to: residency.limit == nil ? .memory : .folder(path))
+                to: residency.limit == nil ? .memory : shadowHome)
         }
         defer { if isTrading { trader.end() } }
         return try body()
@@ -60,16 +61,16 @@ extension Store {
         guard let limit = residency.limit else { return }
         let objects = memory.exclusiveObjects
         let mappings = objects.compactMap(\.exclusiveMapping)
-        guard privateBytes(mappings) > limit else { return }
+        guard privateBytes(mappings) > limit, trader.mayTryLimit() else { return }
         do throws(StoreError) {
             if isDeclared {
                 // The kernel still remembers declared stores.
                 for object in objects { try forgetEqual(object) }
             }
             // A bit less, so that not each commit has to.
-            try trade(mappings, to: .folder(path), until: limit / 8 * 7)
+            trader.limitTried(try trade(mappings, to: shadowHome, until: limit / 8 * 7), goesOn: true)
         } catch {
-            trader.failure = error
+            trader.limitTried(error, goesOn: false)
         }
     }
 
@@ -79,34 +80,42 @@ extension Store {
         if !object.pending.isEmpty, try !differs(object, object.pending) { object.pending.removeAll(keepingCapacity: true) }
     }
 
-    /// Trades the coldest tables of all mappings until so many bytes are left.
-    private func trade(_ mappings: [ExclusiveMapping], to home: ShadowHome, until bytes: UInt64) throws(StoreError) {
-        guard privateBytes(mappings) > bytes else { return }
+    /// Trades the coldest tables of all mappings until so many bytes are left. Returns why a table could not be: it goes on with
+    /// the others.
+    private func trade(_ mappings: [ExclusiveMapping], to home: ShadowHome, until bytes: UInt64) throws(StoreError) -> StoreError? {
+        guard privateBytes(mappings) > bytes else { return nil }
         var tables = mappings.enumerated().flatMap { index, mapping in
-            mapping.coldTables(rounds: 0).map { (index: index, table: $0) }
+            mapping.coldTables(rounds: 0).filter { $0.heldPages > 0 }.map { (index: index, table: $0) }
         }
         tables.sort { $0.table.age > $1.table.age }
-        var next = 0
-        while next < tables.count, privateBytes(mappings) > bytes {
-            // One wait for the disk for all that has to go, a bounded number of pages.
-            let above = Int(min(privateBytes(mappings) - bytes, 64 << 20))
-            var batch: [(index: Int, table: ColdTable)] = []
-            var gone = 0
-            while next < tables.count, gone < above || batch.isEmpty {
-                let (index, table) = tables[next]
-                next += 1
-                var step = ExclusiveMapping.TradeStep.copied
-                while step == .copied {
-                    step = try mappings[index].trade(table.number, to: home, pages: ExclusiveMapping.pagesInTable)
-                }
-                if step == .unsettled { batch.append((index, table)) }
-                gone += table.heldPages << Page.shift
-            }
-            for index in Set(batch.map(\.index)) { try mappings[index].settleCopies() }
-            for (index, table) in batch {
-                _ = try mappings[index].trade(table.number, to: home, pages: ExclusiveMapping.pagesInTable)
+        var failure: StoreError?
+        func step(_ index: Int, _ table: ColdTable) throws(StoreError) -> ExclusiveMapping.TradeStep {
+            do throws(StoreError) {
+                return try mappings[index].trade(table.number, to: home, pages: ExclusiveMapping.pagesInTable)
+            } catch {
+                guard error.code != .full else { throw error }
+                failure = failure ?? error
+                return .refused
             }
         }
+        var next = 0
+        while next < tables.count, privateBytes(mappings) > bytes {
+            // One wait for the disk for all that has to go, a bounded number of tables.
+            let above = privateBytes(mappings) - bytes
+            var batch: [(index: Int, table: ColdTable)] = []
+            var going: UInt64 = 0
+            while next < tables.count, going < above, batch.count < 32 {
+                let (index, table) = tables[next]
+                next += 1
+                var result = try step(index, table)
+                while result == .copied { result = try step(index, table) }
+                if result == .unsettled { batch.append((index, table)) }
+                if result != .refused { going += UInt64(table.heldPages) << UInt64(Page.shift) }
+            }
+            for index in Set(batch.map(\.index)) { try mappings[index].settleCopies() }
+            for (index, table) in batch { _ = try step(index, table) }
+        }
+        return failure
     }
 }
 

@@ -49,6 +49,8 @@ public final class Store: @unchecked Sendable {
         set { residencyPolicy.withLock { $0 = newValue } }
     }
     private let residencyPolicy: Mutex<ResidencyPolicy>
+    /// Where memory goes that is traded: the store's folder, whatever the working directory becomes.
+    let shadowHome: ShadowHome
     let trader = ColdTrader()
     private let mutex = Mutex(())
     private var memory = Memory()
@@ -62,6 +64,8 @@ public final class Store: @unchecked Sendable {
         demandFill = options.demandFill ?? HostCapabilities.current.demandFaults
         checksOnMap = options.checksOnMap
         residencyPolicy = Mutex(options.residency)
+        // Settling needs room for what the ring holds, so that the ring is not full too where trading has filled the disk.
+        shadowHome = .folder(HostFiles.absolute(path), reserve: UInt64(pages.ringBytes + PageStore.batchBytes))
         feeder = CatalogFeeder(pages: pages, catalog: catalog)
     }
 

@@ -264,6 +264,141 @@ struct TradeTests {
         for page in 0..<count { #expect(copy[page] == fixture.bytes(page), "page \(page)") }
     }
 
+    @Test("a store that a look appends to the caller's last run is noticed by a copy", arguments: TradeMode.all)
+    func joinedRun(mode: TradeMode) throws {
+        let fixture = try fixture(mode.mode, ("z", 1024), offset: 0)
+        for page in 0..<512 { fixture.store(1, page) }
+        try fixture.commit()
+        #expect(try fixture.mapping.trade(0, to: mode.home, pages: 64) == .copied)
+        fixture.store(2, 5)
+        var runs = [PageRange(start: 0, count: 5)]
+        try fixture.mapping.takeDirty(into: &runs)
+        #expect(runs == [PageRange(start: 0, count: 6)])
+        #expect(try fixture.trade(0, mode.home) == .traded)
+        #expect(fixture.bytes(5)[100] == 2)
+    }
+
+    @Test("fill failures during an exchange poison nothing that has been traded", arguments: TradeMode.all)
+    func latePoison(mode: TradeMode) throws {
+        let fixture = try fixture(mode.mode, ("p", 1024), offset: 0)
+        guard let region = fixture.mapping.region else { return }
+        for page in 0..<512 { fixture.store(1, page) }
+        try fixture.commit()
+        #expect(try fixture.trade(0, mode.home) == .traded)
+        region.poison(7, StoreError(.io, "the disk"))
+        #expect(!fixture.mapping.isPoisoned(7))
+        #expect(fixture.bytes(7)[100] == 1)
+    }
+
+    @Test("a table that nobody has stored to and whose pages are gone is given back, and not kept in the account", arguments: TradeMode.all)
+    func dropped(mode: TradeMode) throws {
+        let fixture = try fixture(mode.mode, ("z", 1024), offset: 0)
+        for page in 0..<1024 { fixture.store(1, page) }
+        _ = try fixture.take()
+        try fixture.mapping.restore([PageRange(start: 0, count: 1024)])
+        for table in fixture.tables { #expect(try fixture.trade(table, mode.home) == .traded, "table \(table)") }
+        #expect(fixture.mapping.privateBytes == 0)
+        #expect(try fixture.take().isEmpty)
+        for page in 0..<1024 { #expect(fixture.bytes(page)[100] == 0, "page \(page)") }
+    }
+
+    @Test("of a table that was traded, only what was stored to since is written", arguments: TradeMode.all)
+    func onlyStored(mode: TradeMode) throws {
+        let fixture = try fixture(mode.mode, ("z", 512), offset: 0)
+        for page in 0..<512 { fixture.store(1, page) }
+        try fixture.commit()
+        #expect(try fixture.trade(0, mode.home) == .traded)
+        fixture.store(2, 9)
+        fixture.store(2, 300)
+        try fixture.commit()
+        #expect(try fixture.mapping.trade(0, to: mode.home, pages: 2) != .copied)
+        #expect(try fixture.trade(0, mode.home) == .traded)
+        for page in 0..<512 { #expect(fixture.bytes(page)[100] == (page == 9 || page == 300 ? 2 : 1), "page \(page)") }
+    }
+
+    @Test("a table whose bytes can't be had is left alone until it is stored to", arguments: TradeMode.all)
+    func badTable(mode: TradeMode) throws {
+        guard mode.mode.demandFill else { return }
+        let fixture = try fixture(mode.mode, ("p", 1024), offset: 0)
+        fixture.provider.state.withLock { _ = $0.broken.insert(100) }
+        fixture.store(1, 400)
+        fixture.store(1, 600)
+        try fixture.commit()
+        #expect(fixture.mapping.coldTables(rounds: 0).map(\.number).sorted() == [0, 1])
+        #expect(throws: StoreError.self) { try fixture.trade(0, mode.home) }
+        #expect(fixture.mapping.coldTables(rounds: 0).map(\.number) == [1])
+        #expect(try fixture.trade(1, mode.home) == .traded)
+        #expect(fixture.bytes(400)[100] == 1)
+        fixture.provider.state.withLock { $0.broken = [] }
+        fixture.store(2, 401)
+        try fixture.commit()
+        #expect(fixture.mapping.coldTables(rounds: 0).map(\.number) == [0])
+        #expect(try fixture.trade(0, mode.home) == .traded)
+    }
+
+    @Test("what would leave less room on the disk than is reserved stays in memory", arguments: Mode.all)
+    func reserve(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 512), offset: 0)
+        for page in 0..<512 { fixture.store(1, page) }
+        try fixture.commit()
+        let error = #expect(throws: StoreError.self) { try fixture.trade(0, .folder("/tmp", reserve: 1 << 60)) }
+        #expect(error?.code == .full)
+        #expect(fixture.bytes(3)[100] == 1)
+        #expect(try fixture.trade(0, .folder("/tmp", reserve: 1)) == .traded)
+        #expect(fixture.bytes(3)[100] == 1)
+    }
+
+    #if DEBUG
+    @Test("a disk that has refused a copy is asked for it again", arguments: Mode.all.indices)
+    func refusedWriteBack(mode: Int) async throws {
+        await #expect(processExitsWith: .success) { [mode = mode as Int] in
+            guardChild()
+            let fixture = try Fixture(FakeProvider(("z", 512)), Mode.all[mode])
+            for page in 0..<512 { fixture.store(1, page) }
+            try fixture.commit()
+            let table = fixture.tables.first { fixture.mapping.ages.held($0) > 0 }!
+            while try fixture.mapping.trade(table, to: .folder("/tmp"), pages: 64) == .copied {}
+            SystemCall.failureErrno.store(EIO, ordering: .relaxed)
+            SystemCall.callsUntilFailure.store(0, ordering: .relaxed)
+            var isRefused = false
+            do { try fixture.mapping.settleCopies() } catch { isRefused = true }
+            precondition(isRefused)
+            // Nothing is settled: all is copied again.
+            try fixture.mapping.settleCopies()
+            let again = try fixture.mapping.trade(table, to: .folder("/tmp"), pages: 64)
+            precondition(again == .copied)
+            try fixture.trade(table, .folder("/tmp"))
+            for page in 0..<512 { precondition(fixture.bytes(page)[100] == 1) }
+            exit(0)
+        }
+    }
+
+    @Test("whichever call of a trade fails, no byte changes and later stores are found", arguments: Mode.all.indices)
+    func everyFailure(mode: Int) async throws {
+        await #expect(processExitsWith: .success) { [mode = mode as Int] in
+            guardChild()
+            alarm(60)
+            for number in 0..<200 {
+                let fixture = try Fixture(FakeProvider(("z", 300), ("f", 300), ("p", 300)), Mode.all[mode])
+                for page in 200..<330 { fixture.store(1, page) }
+                for page in 500..<700 { fixture.store(1, page) }
+                try fixture.commit()
+                let model = (0..<900).map { fixture.bytes($0) }
+                SystemCall.failureErrno.store(ENOMEM, ordering: .relaxed)
+                SystemCall.callsUntilFailure.store(number, ordering: .relaxed)
+                for table in fixture.tables { _ = try? fixture.trade(table, .folder("/tmp"), pages: 512) }
+                let isInjected = SystemCall.callsUntilFailure.exchange(-1, ordering: .relaxed) < 0
+                for page in 0..<900 { precondition(fixture.bytes(page) == model[page]) }
+                for page in [1, 400, 899] { fixture.store(2, page) }
+                let found = Set(try fixture.take())
+                precondition(found.isSuperset(of: [1, 400, 899]))
+                if !isInjected { exit(0) }
+            }
+            exit(1)
+        }
+    }
+    #endif
+
     @Test("a file that a forked child shows changes no more")
     func retired() throws {
         let fixture = try fixture(Mode.all[0], ("z", 1536))

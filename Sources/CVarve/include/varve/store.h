@@ -126,8 +126,9 @@ int varve_is_changed(varve_store_t store, boolean_t *changed);
  * trades_cold  not 0: what many commits did not find stored to is traded without a limit too, to memory that
  *              undeclared commits do not look at
  *
- * From then on no thread, system call or device may store to exclusive memory while varve_commit runs, where the kernel
- * tracks stores; what heaps' own calls change is held off by them. VARVE_WRONG_STATE.
+ * From then on no thread, system call or device may store to exclusive memory while varve_commit or varve_heap_commit
+ * runs, where the kernel tracks stores; what heaps' own calls change is held off by them. Commits of attached processes,
+ * of vm_msync and of making a heap trade nothing: they need no quiet writers. VARVE_WRONG_STATE.
  */
 int varve_set_residency(varve_store_t store, uint64_t limit, boolean_t trades_cold);
 
