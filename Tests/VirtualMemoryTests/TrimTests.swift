@@ -101,6 +101,42 @@ import Varve
         try store.close()
     }
 
+    /// Whoever stores meanwhile has not asked for such a commit, and is not quiet.
+    @Test(arguments: modes)
+    func commitsThatTheProgramDoesNotMakeGiveNothingBack(_ mode: Int) throws {
+        let (fixture, store, task, address) = try store(
+            mode, tables: 2, ResidencyPolicy(limit: Self.table / 2, tradesCold: true))
+        defer { withExtendedLifetime(fixture) {} }
+        for page in 0..<1024 as Range<UInt64> { Self.set(task, address, page, page + 1) }
+        try task.sync(address: address, size: 4096, .synchronous)
+        #expect(try !store.hasUncommittedChanges())
+        #expect(store.privateMemory.bytes >= 2 * Self.table)
+        Self.set(task, address, 0, 6)
+        try store.commit()
+        #expect(store.privateMemory.bytes <= Self.table / 2)
+    }
+
+    @Test(arguments: modes)
+    func aRelativePathStandsForTheFolderThatWasOpened(_ mode: Int) async throws {
+        await #expect(processExitsWith: .success) { [mode = mode as Int] in
+            quietEnd()
+            let folder = TemporaryFolder("relative")
+            precondition(chdir(folder.path) == 0)
+            try Store.create("store")
+            let store = try Store.open("store", options: everyMode[mode])
+            let task = try store.task(named: "main")
+            let object = try store.createObject(named: "a", size: TrimTests.table, residency: .exclusive)
+            let address = try task.map(size: TrimTests.table, object: object)
+            for page in 0..<512 as Range<UInt64> { TrimTests.set(task, address, page, page + 1) }
+            try store.commit()
+            precondition(chdir("/") == 0)
+            let left = try store.trim()
+            precondition(left == 0)
+            for page in 0..<512 as Range<UInt64> { precondition(TrimTests.word(task, address, page) == page + 1) }
+            exit(0)
+        }
+    }
+
     @Test(arguments: modes)
     func whatIsWiredStaysAndIsTradedOnceItIsNot(_ mode: Int) throws {
         let (fixture, store, task, address) = try store(mode, tables: 2)
