@@ -159,18 +159,24 @@ extension ExclusiveMapping {
             return true
         } catch {
             guard msync(SystemCall.pointer(start), length, MS_ASYNC) != 0, errno == ENOMEM else { throw error }
+            unprepared.insertRun(range)
             try SystemCall.map(
                 start, length, protection: PROT_READ | PROT_WRITE,
                 flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED)
-            var done = 0
-            while done < length {
-                let count = try SystemCall.check("pread") {
-                    let count = pread(file, SystemCall.pointer(start)! + done, length - done, off_t(offset + done))
-                    return count < 0 ? (errno == EINTR ? 0 : -Int(errno)) : count == 0 ? -Int(EIO) : count
+            do throws(StoreError) {
+                var done = 0
+                while done < length {
+                    done += try SystemCall.check("pread") {
+                        let count = pread(file, SystemCall.pointer(start)! + done, length - done, off_t(offset + done))
+                        return count < 0 ? (errno == EINTR ? 0 : -Int(errno)) : count == 0 ? -Int(EIO) : count
+                    }
                 }
-                done += count
+                try SystemCall.protect(start, length, protection)
+            } catch {
+                // Rather no bytes than zeros, which a commit could take.
+                try? BeyondEnd.map(start, length)
+                throw error
             }
-            try SystemCall.protect(start, length, protection)
             return false
         }
     }
