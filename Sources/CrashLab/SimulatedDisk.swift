@@ -179,10 +179,17 @@ struct SimulatedDisk {
                 pending.apply(to: &file.durable)
                 if let block = pending.block { written[block] = pending.order }
             }
-            // What was abandoned is gone where its block was written later.
-            file.pending.removeAll { pending in
-                pending.isAbandoned ? pending.block.flatMap { written[$0] }.map { $0 > pending.order } ?? false : isCovered(pending)
+            var left: [Pending] = []
+            for pending in file.pending {
+                guard pending.isAbandoned else {
+                    if !isCovered(pending) { left.append(pending) }
+                    continue
+                }
+                // What was abandoned is gone where its block was written later.
+                if let block = pending.block, let order = written[block], order > pending.order { continue }
+                left.append(pending)
             }
+            file.pending = left
         }
     }
 

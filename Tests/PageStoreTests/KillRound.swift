@@ -187,7 +187,9 @@ struct CrashChild {
         defer { posix_spawn_file_actions_destroy(&actions) }
         var environment = ["SWIFT_BACKTRACE=enable=no"]
         if let failpoint { environment.append("VARVE_FAILPOINT=\(failpoint)") }
-        if let mutant = ProcessInfo.processInfo.environment["VARVE_MUTANT"] { environment.append("VARVE_MUTANT=\(mutant)") }
+        #if VARVE_MUTANTS
+            if let mutant = ProcessInfo.processInfo.environment["VARVE_MUTANT"] { environment.append("VARVE_MUTANT=\(mutant)") }
+        #endif
         let arguments = Self.cStrings([Self.program, folder, "\(seed)", "\(steps)", mix.rawValue, "9"])
         let variables = Self.cStrings(environment)
         defer { for text in arguments + variables { free(text) } }

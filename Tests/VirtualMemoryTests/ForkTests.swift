@@ -14,6 +14,10 @@ private func forkProcess() -> pid_t {
 private func inForkedChild(_ body: () -> Int32) -> Int32 {
     let child = forkProcess()
     if child == 0 {
+        // Threads of a pool block the alarm.
+        var none = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, nil)
         alarm(20)
         _exit(body())
     }
@@ -182,17 +186,21 @@ private func status(of child: pid_t) -> Int32 {
                 } catch { return false }
                 return false
             }
-            // Threads that commit and settle all the while hold locks when the process forks.
-            let ends = DispatchSemaphore(value: 0), ended = DispatchSemaphore(value: 0)
+            // Threads that commit and settle all the while hold locks when the process forks. They begin before the first fork: a
+            // type's first use takes a lock of the Swift runtime, which a child would wait for in vain.
+            let ends = DispatchSemaphore(value: 0), ended = DispatchSemaphore(value: 0), begun = DispatchSemaphore(value: 0)
             Thread.detachNewThread {
                 var round = 0
                 while ends.wait(timeout: .now()) == .timedOut {
                     round += 1
                     task.pointer(address + 90 * 4096).storeBytes(of: round, as: Int.self)
                     try! store.commit()
+                    if round == 100 { begun.signal() }
                 }
                 ended.signal()
             }
+            begun.wait()
+            _ = try store.reclaim()
             for _ in 0..<Budget.of(quick: 10, default: 50, full: 300) {
                 let result = inForkedChild {
                     let calls: [() throws -> Void] = [
