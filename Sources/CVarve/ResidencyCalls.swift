@@ -34,9 +34,9 @@ public func varve_vm_wire(
 }
 
 @c @implementation
-public func varve_set_residency(_ store: varve_store_t!, _ limit: UInt64, _ trades_cold: boolean_t) -> Int32 {
+public func varve_set_residency(_ store: varve_store_t!, _ limit: UInt64) -> Int32 {
     code { () throws(StoreError) in
-        try CVarve.store(store).residency = ResidencyPolicy(limit: limit == 0 ? nil : limit, tradesCold: trades_cold != 0)
+        try CVarve.store(store).residency = ResidencyPolicy(limit: limit == 0 ? nil : limit)
     }
 }
 

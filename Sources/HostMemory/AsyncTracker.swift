@@ -106,10 +106,6 @@ final class AsyncTracker: DirtyTracker {
         return true
     }
 
-    func mayHavePages(_ pages: PageRange) -> Bool {
-        (table(of: pages.start)...table(of: pages.end - 1)).contains { isArmed[$0] }
-    }
-
     func exchange(_ pages: PageRange, _ body: (Int32) throws(StoreError) -> Void) throws(StoreError) -> Bool {
         guard try isClean(pages) else { return false }
         // Page tables that are no more; one that another mapping shares, or that is as it was, is looked at anew.

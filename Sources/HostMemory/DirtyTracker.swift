@@ -20,8 +20,6 @@ protocol DirtyTracker: AnyObject {
     func exchange(_ pages: PageRange, _ body: (Int32) throws(StoreError) -> Void) throws(StoreError) -> Bool
     /// Whether none of the pages has been stored to, as far as can be told without touching their kernel page tables.
     func isClean(_ pages: PageRange) throws(StoreError) -> Bool
-    /// Whether any of the pages may be in memory without having been stored to; false where nothing tells.
-    func mayHavePages(_ pages: PageRange) -> Bool
     /// Sets the protection that the owner asks for.
     func protect(_ pages: PageRange, _ bits: Int32) throws(StoreError)
     /// No handler looks at the range when this returns.

@@ -5,8 +5,8 @@ internal import VMTypes
 
 /// The parts of a trade. Callers hold the lock.
 extension ExclusiveMapping {
-    /// Finds out what is to be copied; nil where none of the pages is in memory.
-    func beginCopy(_ table: Int, _ range: PageRange, _ home: ShadowHome) throws(StoreError) -> TableCopy? {
+    /// Copies what is private of a table to the shadow file; nil where none of its pages is in memory.
+    func copy(_ table: Int, _ range: PageRange, _ home: ShadowHome) throws(StoreError) -> TableCopy? {
         let areas = plan.areas(in: range)
         var (found, unclear, hasPages) = try privateRuns(range)
         var hasLoaded = false
@@ -19,48 +19,42 @@ extension ExclusiveMapping {
         }
         if hasLoaded { (found, unclear, hasPages) = try privateRuns(range) }
         guard hasPages else { return nil }
-        if shadow?.home != home, !found.isEmpty {
-            let made = try ShadowFile(home, pages: pages, generation: shadowsMade)
-            retireShadow()
-            shadow = made
+        let lastStored = ages.lastStored(table)
+        guard !found.isEmpty else { return TableCopy(lastStored: lastStored, staysBeneath: true, copiedPages: 0) }
+        let shadow: ShadowFile
+        if let known = self.shadow {
+            shadow = known
+        } else {
+            shadow = try ShadowFile(home, pages: pages, generation: shadowsMade)
+            self.shadow = shadow
             shadowsMade += 1
         }
-        if !found.isEmpty { try shadow?.checkRoom(for: range.count) }
-        var left: [PageRange] = []
-        for area in found.isEmpty ? [] : areas {
+        try shadow.checkRoom(for: range.count)
+        var copied = 0
+        func write(_ run: PageRange) throws(StoreError) {
+            try shadow.write(SystemCall.pointer(address(of: run.start))!, run)
+            copied += run.count
+        }
+        for area in areas {
             switch area.backing {
-            case .shadow(shadow?.generation):
+            case .shadow(shadow.generation):
                 // What is not private is there.
-                for run in found.overlapping(area.pages) { left.appendRun(start: run.start, end: run.end) }
+                for run in found.overlapping(area.pages) { try write(run) }
             case .plain:
                 // Absent pages are zeros: an earlier copy that came to nothing must not show in their place.
-                try shadow?.clear(area.pages)
+                try shadow.clear(area.pages)
+                var runs: [PageRange] = []
                 for run in found.overlapping(area.pages) {
-                    for page in run.start..<run.end where !isZero(page) { left.appendRun(start: page, end: page + 1) }
+                    for page in run.start..<run.end where !isZero(page) { runs.appendRun(start: page, end: page + 1) }
                 }
-            case .demand, .file, .shadow:
-                left.appendRun(start: area.pages.start, end: area.pages.end)
-            }
-        }
-        return TableCopy(
-            table: table, home: home, lastStored: ages.lastStored(table), staysBeneath: found.isEmpty, left: left)
-    }
-
-    /// Copies `most` pages at most; false where nothing is left to copy.
-    func go(on copy: inout TableCopy, _ most: Int) throws(StoreError) -> Bool {
-        guard let shadow, let run = copy.left.first else { return false }
-        let chunk = PageRange(start: run.start, count: min(run.count, most))
-        copy.left[0] = PageRange(start: chunk.end, count: run.end - chunk.end)
-        if copy.left[0].count == 0 { copy.left.removeFirst() }
-        for area in plan.areas(in: chunk) {
-            if area.backing == .demand {
+                for run in runs { try write(run) }
+            case .demand:
                 try copyDemand(area.pages, shadow)
-            } else {
-                try shadow.write(SystemCall.pointer(address(of: area.pages.start))!, area.pages)
+                copied += area.pages.count
+            case .file, .shadow: try write(area.pages)
             }
         }
-        copy.isUnsettled = copy.home != .memory
-        return true
+        return TableCopy(lastStored: lastStored, staysBeneath: false, copiedPages: copied)
     }
 
     /// Copies pages of which some are absent: those come from the provider, and stay absent.
@@ -92,7 +86,9 @@ extension ExclusiveMapping {
     }
 
     /// Maps the copy, or what lies beneath, in the place of private memory; false where a page has been stored to.
-    func exchange(_ copy: TableCopy, _ range: PageRange, _ tracker: any DirtyTracker) throws(StoreError) -> Bool {
+    func exchange(
+        _ copy: TableCopy, _ table: Int, _ range: PageRange, _ tracker: any DirtyTracker
+    ) throws(StoreError) -> Bool {
         // An exchange can cut a mapping of the kernel in three.
         guard MappingBudget.available > 2 else {
             throw StoreError(
@@ -116,7 +112,7 @@ extension ExclusiveMapping {
             if self.region != nil { SystemCall.wake(self.address(of: range.start), range.count << Page.shift) }
         }
         guard isDone, isShown else { return false }
-        released(copy.table, range)
+        released(table, range)
         return true
     }
 
@@ -201,9 +197,7 @@ extension ExclusiveMapping {
 
     /// The runs of pages that are this process's own, in memory or swapped out; those among them that may as well be absent,
     /// and only armed, which the page map shows as swapped out too; and whether any page at all is in memory.
-    private func privateRuns(
-        _ range: PageRange
-    ) throws(StoreError) -> (runs: [PageRange], unclear: [PageRange], hasPages: Bool) {
+    func privateRuns(_ range: PageRange) throws(StoreError) -> (runs: [PageRange], unclear: [PageRange], hasPages: Bool) {
         var runs: [PageRange] = []
         var unclear: [PageRange] = []
         var hasPages = false
@@ -227,6 +221,38 @@ extension ExclusiveMapping {
                 next += wanted
             }
         }
+        if tracking == .asyncWriteProtect, !unclear.isEmpty {
+            let absent = absentRuns(unclear)
+            for run in absent {
+                runs.removeRun(run)
+                unclear.removeRun(run)
+            }
+        }
         return (runs, unclear, hasPages)
+    }
+
+    /// The pages among those shown as swapped out that are absent for sure.
+    ///
+    /// Without swap space such a page is absent and armed, or is on its way to another place in memory. The latter is in memory
+    /// for `mincore`; of the former it says whether the file's page beneath is: what is in neither is no private page.
+    private func absentRuns(_ unclear: [PageRange]) -> [PageRange] {
+        var total: UInt64 = 0, unused: UInt64 = 0
+        guard hm_swap_space(&total, &unused) == 0, total == 0 else { return [] }
+        var absent: [PageRange] = []
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: TableAges.pagesInTable) { isResident in
+            for run in unclear {
+                var next = run.start
+                while next < run.end {
+                    let count = min(isResident.count, run.end - next)
+                    let start = SystemCall.pointer(address(of: next))!
+                    guard mincore(start, count << Page.shift, isResident.baseAddress!) == 0 else { return }
+                    for index in 0..<count where isResident[index] & 1 == 0 {
+                        absent.appendRun(start: next + index, end: next + index + 1)
+                    }
+                    next += count
+                }
+            }
+        }
+        return absent
     }
 }

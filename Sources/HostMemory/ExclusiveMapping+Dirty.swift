@@ -19,8 +19,8 @@ extension ExclusiveMapping {
                 }
             }
             try tracker?.take(into: &runs)
-            if Mutant.isPlanted(.lastDirtyPageForgotten), let last = runs.last, last.count > 1 { runs[runs.count - 1].count -= 1 }
         }
+        if Mutant.isPlanted(.lastDirtyPageForgotten), let last = runs.last, last.count > 1 { runs[runs.count - 1].count -= 1 }
     }
 
     /// Pages were stored to that no look for stores will find: they were declared.

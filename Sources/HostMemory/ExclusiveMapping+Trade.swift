@@ -12,22 +12,17 @@ public import VMTypes
 /// Callers see to it that no other thread stores to the mapping during a call, unless stores are tracked by signals. A
 /// system call, or a device, that still writes to pages which it was given earlier must be done too.
 extension ExclusiveMapping {
-    /// Pages that one page table of the kernel maps.
-    public static let pagesInTable = TableAges.pagesInTable
-
     /// What a call has done.
     public enum TradeStep: Sendable, Equatable {
-        /// Copied some pages; call again.
-        case copied
-        /// Copied all; call again when `settleCopies` has returned.
-        case unsettled
+        /// Copied so many pages; call again when `settleCopies` has returned.
+        case copied(pages: Int)
         /// The table's pages are no longer private.
         case traded
-        /// Left as it is: stored to since the last look, wired, or of several protections.
+        /// Left as it is: stored to since the last look, wired, poisoned, or not all of one protection that allows loads.
         case refused
     }
 
-    /// Bytes of private memory at most; what memory was stored to, and what was filled in, since it was mapped or traded.
+    /// Bytes of private memory at most; what memory was stored to, and what was filled in, since it was last counted.
     public var privateBytes: Int {
         let pages = try? whileMapped { () throws(StoreError) in
             ages.heldPages + placedPages.values.reduce(0, +)
@@ -35,86 +30,88 @@ extension ExclusiveMapping {
         return (pages ?? 0) << Page.shift
     }
 
-    /// Tables that may be in memory and were not stored to for `rounds` looks for stores, or for as many as make trading them
-    /// pay; those stored to longest ago, `most` of them, first.
-    public func coldTables(rounds: Int? = nil, most: Int = .max) -> [ColdTable] {
-        let found = try? whileMapped { () throws(StoreError) in
-            guard let tracker else { return [ColdTable]() }
-            let least = rounds ?? ages.patience
-            let placed = placedPages
+    /// Counts private pages, and returns the tables that have some, those stored to longest ago first; but not those that hold a
+    /// page of `kept` (in order, apart from each other), nor those whose bytes could not be had when they were last tried.
+    public func coldTables(without kept: [PageRange] = []) throws(StoreError) -> [ColdTable] {
+        try whileMapped { () throws(StoreError) in
+            guard tracker != nil else { return [ColdTable]() }
+            var tables = Set(ages.holding)
+            for number in placedPages.keys where (number + 1) << 21 > address {
+                tables.insert(ages.table(of: pages.start + (Int(max(address, number << 21) - address) >> Page.shift)))
+            }
             var found: [ColdTable] = []
-            for table in 0..<ages.count where ages.age(table) >= least {
-                let pages = ages.pages(of: table)
-                let held = ages.held(table) + (placed[address(of: pages.start) >> 21] ?? 0)
-                guard held > 0 || tracker.mayHavePages(pages), failed[table] != ages.lastStored(table) else { continue }
+            for table in tables {
+                let range = ages.pages(of: table)
+                forgetPlaced(range)
+                let held = try privateRuns(range).runs.reduce(0) { $0 + $1.count }
+                ages.counted(table, held)
+                guard held > 0, failed[table] != ages.lastStored(table), kept.overlapping(range).isEmpty else { continue }
                 found.append(ColdTable(number: table, age: ages.age(table), heldPages: held))
             }
-            found.sort { $0.age > $1.age }
-            return found.count > most ? Array(found[..<most]) : found
+            return found.sorted { $0.age > $1.age }
         }
-        return found ?? []
     }
 
     /// Pages that were filled in on demand, by the kernel's page table.
     private var placedPages: [UInt64: Int] { region?.state.withLock { $0.placed } ?? [:] }
 
-    /// Goes on taking a table's pages out of private memory: copies `pages` of them at most, or exchanges them.
+    private func forgetPlaced(_ range: PageRange) {
+        if let region { region.state.withLock { $0.placed[region.table(of: range.start)] = nil } }
+    }
+
+    /// Copies a table's private pages to the shadow file; the next call, after `settleCopies`, shows that in their place.
     ///
     /// - Throws: `.full` where the disk or memory is, `.io`, or the provider's errors; memory is then as it was. But where it was
-    ///   `.full`, the table is no longer among the cold ones until it is next stored to.
-    public func trade(_ table: Int, to home: ShadowHome, pages most: Int) throws(StoreError) -> TradeStep {
+    ///   not `.full`, the table is no longer among the cold ones until it is next stored to.
+    public func trade(_ table: Int, to home: ShadowHome) throws(StoreError) -> TradeStep {
         try whileMapped { () throws(StoreError) in
             guard table >= 0, table < ages.count, let tracker else { return .refused }
             try prepareLeft()
-            do throws(StoreError) { return try step(table, tracker, home, most) } catch {
+            do throws(StoreError) { return try step(table, tracker, home) } catch {
                 if error.code != .full { failed[table] = ages.lastStored(table) }
                 throw error
             }
         }
     }
 
-    private func step(
-        _ table: Int, _ tracker: any DirtyTracker, _ home: ShadowHome, _ most: Int
-    ) throws(StoreError) -> TradeStep {
+    private func step(_ table: Int, _ tracker: any DirtyTracker, _ home: ShadowHome) throws(StoreError) -> TradeStep {
         let range = ages.pages(of: table)
         guard isTradable(range), try tracker.isClean(range) else {
             copies[table] = nil
             return .refused
         }
-        var begun = copies.removeValue(forKey: table)
-        if begun?.lastStored != ages.lastStored(table) || begun?.home != home {
-            begun = try beginCopy(table, range, home)
+        if let copy = copies[table], copy.lastStored == ages.lastStored(table) {
+            guard copy.isSettled else { return .copied(pages: copy.copiedPages) }
+            copies[table] = nil
+            return try exchange(copy, table, range, tracker) ? .traded : .refused
         }
-        guard var copy = begun else {
+        copies[table] = nil
+        guard let copy = try copy(table, range, home) else {
             // None of it is in memory.
             released(table, range)
             return .traded
         }
-        var left = most
-        while left > 0, let run = copy.left.first, try go(on: &copy, left) { left -= run.count }
-        guard copy.left.isEmpty, !copy.isUnsettled else {
-            defer { copies[table] = copy }
-            return copy.left.isEmpty ? .unsettled : .copied
-        }
-        return try exchange(copy, range, tracker) ? .traded : .refused
+        guard !copy.staysBeneath else { return try exchange(copy, table, range, tracker) ? .traded : .refused }
+        copies[table] = copy
+        return .copied(pages: copy.copiedPages)
     }
 
     /// Nothing of a table is private any more.
     func released(_ table: Int, _ range: PageRange) {
-        ages.released(table)
-        if let region { region.state.withLock { $0.placed[region.table(of: range.start)] = nil } }
+        ages.counted(table, 0)
+        forgetPlaced(range)
     }
 
     /// Waits until the disk has all that was copied. Where it fails, all copies begin again, in another file.
     public func settleCopies() throws(StoreError) {
         try whileMapped { () throws(StoreError) in
-            guard let shadow, copies.values.contains(where: \.isUnsettled) else { return }
+            guard let shadow, copies.values.contains(where: { !$0.isSettled }) else { return }
             do throws(StoreError) { try shadow.settle(pages) } catch {
                 // The kernel tells of lost pages once: the next try would succeed without them.
                 retireShadow()
                 throw error
             }
-            for table in copies.keys where copies[table]!.left.isEmpty { copies[table]!.isUnsettled = false }
+            for table in copies.keys { copies[table]!.isSettled = true }
         }
     }
 

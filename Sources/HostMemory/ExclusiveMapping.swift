@@ -165,6 +165,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
             tracker?.stop()
             if let region { FaultService.remove(region) }
             MappingBudget.use(-plan.areas.count)
+            retireShadow()
         }
     }
 

@@ -8,7 +8,7 @@ internal import VMTypes
 /// the mapping's lock.
 final class ShadowFile {
     let descriptor: Int32
-    let home: ShadowHome
+    private let home: ShadowHome
     /// Tells it from the mapping's earlier ones.
     let generation: Int
     private let pages: PageRange
@@ -17,12 +17,8 @@ final class ShadowFile {
         self.home = home
         self.generation = generation
         self.pages = pages
-        switch home {
-        case .memory: descriptor = try SystemCall.makeMemoryFile(pages: pages.count)
-        case .folder(let path, _):
-            let length = Int64(pages.count) << Int64(Page.shift)
-            descriptor = Int32(try SystemCall.check("making a shadow file") { Int(hm_shadow_file(path, length)) })
-        }
+        let length = Int64(pages.count) << Int64(Page.shift)
+        descriptor = Int32(try SystemCall.check("making a shadow file") { Int(hm_shadow_file(home.folder, length)) })
     }
 
     deinit { close(descriptor) }
@@ -33,14 +29,15 @@ final class ShadowFile {
 
     /// Refuses to go on where so many pages more would leave less room on the disk than has to stay. Others may take it meanwhile.
     func checkRoom(for count: Int) throws(StoreError) {
-        guard case .folder(let path, let reserve) = home, reserve > 0 else { return }
+        let reserve = home.reserve
+        guard reserve > 0 else { return }
         var info = statvfs()
         try SystemCall.check("fstatvfs") { fstatvfs(descriptor, &info) < 0 ? -Int(errno) : 0 }
         let free = UInt64(info.f_bavail) * UInt64(info.f_frsize)
         guard free >= reserve, free - reserve >= UInt64(count) << UInt64(Page.shift) else {
             throw StoreError(
                 .full, "private memory is not given back: \(free) bytes are free on the disk, of which \(reserve) stay free",
-                advice: "Free space on the disk", path: path)
+                advice: "Free space on the disk", path: home.folder)
         }
     }
 
@@ -79,7 +76,7 @@ final class ShadowFile {
     /// Waits until the disk has taken the pages: one that refuses them is an error now, while memory still has them. What the
     /// kernel could not write later it would drop without a word.
     func settle(_ range: PageRange) throws(StoreError) {
-        guard home != .memory, range.count > 0 else { return }
+        guard range.count > 0 else { return }
         try SystemCall.check("sync_file_range") {
             var result: Int32
             repeat {
@@ -90,12 +87,15 @@ final class ShadowFile {
     }
 }
 
-/// Where pages go that are taken out of private memory.
-public enum ShadowHome: Sendable, Equatable {
-    /// Into memory that the kernel can't give to others (but by swapping); it is no longer looked at for stores.
-    case memory
-    /// Into a file without a name in this folder, from which they come back when they are touched.
-    ///
-    /// `reserve`: bytes of its disk that stay free.
-    case folder(String, reserve: UInt64 = 0)
+/// Where pages go that are taken out of private memory: a file without a name in a folder, from which they come back when they
+/// are touched.
+public struct ShadowHome: Sendable {
+    public var folder: String
+    /// Bytes of the folder's disk that stay free.
+    public var reserve: UInt64
+
+    public init(folder: String, reserve: UInt64 = 0) {
+        self.folder = folder
+        self.reserve = reserve
+    }
 }

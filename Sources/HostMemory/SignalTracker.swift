@@ -182,8 +182,6 @@ final class SignalTracker: DirtyTracker {
         return found.isEmpty
     }
 
-    func mayHavePages(_ pages: PageRange) -> Bool { false }
-
     /// No store is lost: unmarked pages are not writable, and handlers wait.
     func exchange(_ pages: PageRange, _ body: (Int32) throws(StoreError) -> Void) throws(StoreError) -> Bool {
         try exclusively { () throws(StoreError) in

@@ -1,26 +1,23 @@
 internal import VMTypes
 
-/// A page table's pages on their way to the shadow file.
+/// A page table's private pages in the shadow file.
 ///
 /// Good as long as none of them is stored to or replaced: the mapping compares `lastStored`, and drops it when it replaces.
 struct TableCopy {
-    let table: Int
-    let home: ShadowHome
     let lastStored: UInt32
-    /// Nothing is private: what lies beneath is mapped anew, and nothing is copied.
+    /// Nothing is private: what lies beneath is mapped anew, and nothing was copied.
     let staysBeneath: Bool
-    /// Runs still to copy: from memory, or where they are absent there, from the provider.
-    var left: [PageRange]
-    /// Something was copied, and is not known to be on the disk.
-    var isUnsettled = false
+    let copiedPages: Int
+    /// The disk is known to have what was copied.
+    var isSettled = false
 }
 
-/// A page table's pages that nobody has stored to for a while.
+/// One of the kernel's page tables of a mapping, with private pages.
 public struct ColdTable: Sendable {
     /// Its number in the mapping.
     public var number: Int
     /// Looks for stores since the last that found one.
     public var age: Int
-    /// Private pages, at most.
+    /// Private pages.
     public var heldPages: Int
 }

@@ -19,8 +19,8 @@ extension Store {
     ///   manager did not take pages of its object; the next commit returns them again. `.wrongState`: within a transaction or
     ///   a change of a heap, which would be torn.
     ///
-    /// What other threads store meanwhile is in this version or in the next; where the store was opened with a
-    /// `ResidencyPolicy`, no thread may store to exclusive memory meanwhile.
+    /// What other threads store meanwhile is in this version or in the next; where a `ResidencyPolicy` sets a limit, no thread
+    /// may store to exclusive memory meanwhile.
     @discardableResult
     public func commit(
         message: String = "", durability: Durability = .synced, declaredOnly: Bool = false, snapshot: String? = nil
@@ -112,9 +112,7 @@ extension Store {
         if !message.isEmpty, !all.isEmpty || !inputs.isEmpty { all.append(.message(message)) }
         if Mutant.isPlanted(.pendingForgotten) { for object in taken { object.pending = [] } }
         let version = try withExtendedLifetime(copies) { () throws(StoreError) in
-            try tradingMeanwhile(mayTrade ? memory.exclusiveObjects : []) { () throws(StoreError) in
-                try pages.commit(inputs, operations: all, durability: durability)
-            }
+            try pages.commit(inputs, operations: all, durability: durability)
         }
         inputs = []
         for object in taken { object.pending.removeAll(keepingCapacity: true) }
@@ -227,7 +225,7 @@ extension Store {
         if memory.hasOperations || !memory.carried.isEmpty { return true }
         for task in memory.tasks.values where task.hasChangedMap(without: memory.volatile) { return true }
         for object in memory.mapped.values where object.isWritable && object.managed == nil {
-            if try differs(object, object.pending) { return true }
+            if !object.pending.isEmpty { return true }
             if try differs(object, try object.peek()) { return true }
         }
         return false

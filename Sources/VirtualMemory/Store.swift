@@ -43,15 +43,9 @@ public final class Store: @unchecked Sendable {
     /// Objects of memory entries that are no more.
     let handlesToRelease = Mutex<[ObjectID]>([])
     let memoryUser = Mutex(WeakMemoryUser())
-    /// How much memory of exclusive objects stays private; from the next commit on.
-    public var residency: ResidencyPolicy {
-        get { residencyPolicy.withLock { $0 } }
-        set { residencyPolicy.withLock { $0 = newValue } }
-    }
-    private let residencyPolicy: Mutex<ResidencyPolicy>
+    let residencyKeeper: ResidencyKeeper
     /// Where memory goes that is traded: the store's folder, whatever the working directory becomes.
     let shadowHome: ShadowHome
-    let trader = ColdTrader()
     private let mutex = Mutex(())
     private var memory = Memory()
 
@@ -63,9 +57,9 @@ public final class Store: @unchecked Sendable {
         tracking = options.tracking ?? HostCapabilities.current.preferredTracking
         demandFill = options.demandFill ?? HostCapabilities.current.demandFaults
         checksOnMap = options.checksOnMap
-        residencyPolicy = Mutex(options.residency)
+        residencyKeeper = ResidencyKeeper(options.residency)
         // Settling needs room for what the ring holds, so that the ring is not full too where trading has filled the disk.
-        shadowHome = .folder(HostFiles.absolute(path), reserve: UInt64(pages.ringBytes + PageStore.batchBytes))
+        shadowHome = ShadowHome(folder: HostFiles.absolute(path), reserve: UInt64(pages.ringBytes + PageStore.batchBytes))
         feeder = CatalogFeeder(pages: pages, catalog: catalog)
     }
 
@@ -122,7 +116,6 @@ public final class Store: @unchecked Sendable {
             return Array(memory.tasks.values)
         }
         guard let tasks else { return }
-        trader.close()
         for task in tasks { task.window.release() }
         let server = server.withLock { server in
             defer { server = nil }

@@ -18,7 +18,7 @@ struct AgesTests {
         for page in 10..<1010 { #expect(ages.pages(of: ages.table(of: page)).contains(page)) }
     }
 
-    @Test("what was stored to is counted once a table at most, and released")
+    @Test("what was stored to makes a table hold all of its pages at most, until they are counted")
     func held() {
         var ages = ages()
         ages.looked([PageRange(start: 0, count: 10), PageRange(start: 500, count: 20)])
@@ -27,25 +27,26 @@ struct AgesTests {
         for _ in 0..<100 { ages.looked([PageRange(start: 0, count: 512)]) }
         #expect(ages.held(0) == 512)
         #expect(ages.heldPages == 520)
-        ages.released(0)
-        #expect(ages.heldPages == 8)
+        #expect(ages.holding == [0, 1])
+        ages.counted(0, 3)
+        ages.counted(1, 0)
+        ages.counted(3, 0)
+        #expect(ages.heldPages == 3)
+        #expect(ages.holding == [0])
         #expect(ages.age(0) == 0)
         #expect(ages.age(1) == 100)
+        #expect(ages.age(3) == 101)
     }
 
-    @Test("trading waits longer where traded tables are soon stored to again, and less where they are not")
-    func patience() {
-        var ages = ages()
-        #expect(ages.patience == TableAges.leastPatience)
-        for _ in 0..<32 {
-            ages.released(0)
-            ages.looked([PageRange(start: 0, count: 1)])
-        }
-        #expect(ages.patience == 2 * TableAges.leastPatience)
-        for _ in 0..<64 {
-            for _ in 0..<1000 { ages.looked([]) }
-            ages.released(1)
-        }
-        #expect(ages.patience == TableAges.leastPatience)
+    @Test("tables far from each other are kept apart")
+    func sparse() {
+        var ages = ages(1 << 28)
+        let far = (1 << 28) - 1
+        ages.looked([PageRange(start: far, count: 1)])
+        ages.looked([PageRange(start: 5, count: 1)])
+        #expect(ages.holding == [0, ages.table(of: far)])
+        #expect(ages.age(ages.table(of: far)) == 1)
+        #expect(ages.lastStored(ages.table(of: far)) == 1)
+        #expect(ages.lastStored(1) == 0)
     }
 }

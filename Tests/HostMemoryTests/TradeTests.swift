@@ -5,25 +5,16 @@ import Testing
 import TestSupport
 import VMTypes
 
-/// A way of mapping, and where traded pages go.
-struct TradeMode: Sendable, CustomStringConvertible {
-    var mode: Mode
-    var home: ShadowHome
-
-    var description: String { "\(mode), \(home == .memory ? "to memory" : "to a file")" }
-
-    static let all = Mode.all.flatMap { mode in
-        [ShadowHome.memory, .folder("/tmp")].map { TradeMode(mode: mode, home: $0) }
-    }
-}
+private let home = ShadowHome(folder: "/tmp")
 
 extension Fixture {
     /// Trades one table as far as it goes.
     @discardableResult
-    func trade(_ table: Int, _ home: ShadowHome, pages: Int = 64) throws -> ExclusiveMapping.TradeStep {
+    func trade(_ table: Int, _ home: ShadowHome = home) throws -> ExclusiveMapping.TradeStep {
         while true {
-            let step = try mapping.trade(table, to: home, pages: pages)
-            if step == .unsettled { try mapping.settleCopies() } else if step != .copied { return step }
+            let step = try mapping.trade(table, to: home)
+            guard case .copied = step else { return step }
+            try mapping.settleCopies()
         }
     }
 
@@ -49,15 +40,15 @@ struct TradeTests {
         try Fixture(FakeProvider(pieces.flatMap { Array(repeating: $0.0, count: $0.1) }), mode, offset: offset)
     }
 
-    @Test("what was stored to and committed leaves private memory, and no byte changes", arguments: TradeMode.all)
-    func bytesStay(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 900), ("f", 700), ("p", 400))
+    @Test("what was stored to and committed leaves private memory, and no byte changes", arguments: Mode.all)
+    func bytesStay(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 900), ("f", 700), ("p", 400))
         for page in 0..<2000 { fixture.store(UInt8(page & 0xff), page) }
         try fixture.commit()
         let model = (0..<2000).map { fixture.bytes($0) }
         #expect(fixture.mapping.privateBytes >= 2000 << Page.shift)
         for table in fixture.tables {
-            #expect(try fixture.trade(table, mode.home) == .traded, "table \(table)")
+            #expect(try fixture.trade(table) == .traded, "table \(table)")
             #expect(!fixture.isPresent(table), "table \(table)")
         }
         #expect(fixture.mapping.privateBytes == 0)
@@ -66,99 +57,101 @@ struct TradeTests {
         #expect(try fixture.take().isEmpty)
     }
 
-    @Test("stores after a trade are found, and can be undone and traded again", arguments: TradeMode.all)
-    func storesAfterwards(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 900), ("f", 700), ("p", 400))
+    @Test("stores after a trade are found, and can be undone and traded again", arguments: Mode.all)
+    func storesAfterwards(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 900), ("f", 700), ("p", 400))
         for page in stride(from: 0, to: 2000, by: 7) { fixture.store(1, page) }
         try fixture.commit()
-        for table in fixture.tables { try fixture.trade(table, mode.home) }
+        for table in fixture.tables { try fixture.trade(table) }
         for page in stride(from: 3, to: 2000, by: 50) { fixture.store(2, page) }
         let expected = Array(stride(from: 3, to: 2000, by: 50))
         #expect(try fixture.peek() == expected)
         // What a table is traded with must not hide what was stored to it.
-        for table in fixture.tables { #expect(try fixture.trade(table, mode.home) == .refused) }
+        for table in fixture.tables { #expect(try fixture.trade(table) == .refused) }
         #expect(try fixture.take() == expected)
         for page in expected where page % 100 == 3 { fixture.provider.commit(page, fixture.bytes(page)) }
         let undone = expected.filter { $0 % 100 != 3 }
         try fixture.mapping.restore(undone.map { PageRange(start: $0, count: 1) })
-        for table in fixture.tables { #expect(try fixture.trade(table, mode.home) == .traded) }
+        for table in fixture.tables { #expect(try fixture.trade(table) == .traded) }
         for page in 0..<2000 { #expect(fixture.bytes(page) == fixture.provider.bytes(page), "page \(page)") }
         #expect(try fixture.take().isEmpty)
     }
 
-    @Test("bytes that no commit has taken survive too", arguments: TradeMode.all)
-    func uncommitted(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 600), ("f", 300), ("p", 300))
+    @Test("bytes that no commit has taken survive too", arguments: Mode.all)
+    func uncommitted(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 600), ("f", 300), ("p", 300))
         for page in 0..<1200 { fixture.store(9, page) }
         // Taken by a look, and in no version.
         let model = (0..<1200).map { fixture.bytes($0) }
         _ = try fixture.take()
-        for table in fixture.tables { #expect(try fixture.trade(table, mode.home) == .traded) }
+        for table in fixture.tables { #expect(try fixture.trade(table) == .traded) }
         for page in 0..<1200 { #expect(fixture.bytes(page) == model[page], "page \(page)") }
         try fixture.mapping.restore([PageRange(start: 0, count: 1200)])
         for page in 0..<1200 { #expect(fixture.bytes(page) == fixture.provider.bytes(page), "page \(page)") }
         #expect(try fixture.take().isEmpty)
     }
 
-    @Test("a copy that a store comes into begins again", arguments: TradeMode.all)
-    func interrupted(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 2048))
+    @Test("a copy that a store comes into begins again", arguments: Mode.all)
+    func interrupted(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 2048))
         let first = fixture.mapping.ages.pages(of: 1), second = fixture.mapping.ages.pages(of: 2)
         for page in first.start..<first.end { fixture.store(1, page) }
         try fixture.commit()
-        #expect(try fixture.mapping.trade(1, to: mode.home, pages: 64) == .copied)
+        #expect(try fixture.mapping.trade(1, to: home) == .copied(pages: first.count))
+        try fixture.mapping.settleCopies()
         fixture.store(2, first.start + 5)
         try fixture.commit()
-        #expect(try fixture.trade(1, mode.home) == .traded)
+        #expect(try fixture.trade(1) == .traded)
         #expect(fixture.bytes(first.start + 5)[100] == 2)
         // What an earlier copy left in the file does not show where zeros are committed again.
         for page in second.start..<second.end { fixture.store(3, page) }
         _ = try fixture.take()
-        #expect(try fixture.mapping.trade(2, to: mode.home, pages: 511) == .copied)
+        #expect(try fixture.mapping.trade(2, to: home) == .copied(pages: second.count))
+        try fixture.mapping.settleCopies()
         try fixture.mapping.restore([PageRange(start: second.start + 1, count: 511)])
-        #expect(try fixture.trade(2, mode.home) == .traded)
+        #expect(try fixture.trade(2) == .traded)
         #expect(fixture.bytes(second.start)[100] == 3)
         for page in second.start + 1..<second.end { #expect(fixture.bytes(page)[100] == 0, "page \(page)") }
     }
 
-    @Test("wired memory and memory that may not be read stay; protections and what finds stores hold", arguments: TradeMode.all)
-    func refused(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 2560))
+    @Test("wired memory and memory that may not be read stay; protections and what finds stores hold", arguments: Mode.all)
+    func refused(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 2560))
         for page in 0..<2560 { fixture.store(1, page) }
         try fixture.commit()
         let parts = (1...3).map { fixture.mapping.ages.pages(of: $0) }
         fixture.mapping.keep(PageRange(start: parts[0].start + 100, count: 1), true)
         try fixture.mapping.protect(PageRange(start: parts[1].start + 60, count: 1), [])
         try fixture.mapping.protect(parts[2], .read)
-        #expect(try fixture.trade(1, mode.home) == .refused)
-        #expect(try fixture.trade(2, mode.home) == .refused)
-        #expect(try fixture.trade(3, mode.home) == .traded)
+        #expect(try fixture.trade(1) == .refused)
+        #expect(try fixture.trade(2) == .refused)
+        #expect(try fixture.trade(3) == .traded)
         #expect(fixture.mapping.protectionRuns.contains { $0.pages == parts[2] && $0.protection == .read })
         fixture.mapping.keep(PageRange(start: parts[0].start + 100, count: 1), false)
-        #expect(try fixture.trade(1, mode.home) == .traded)
+        #expect(try fixture.trade(1) == .traded)
         try fixture.mapping.protect(parts[2], [.read, .write])
         fixture.store(4, parts[2].start + 7)
         #expect(try fixture.take() == [parts[2].start + 7])
     }
 
-    @Test("a store to memory that may only be read faults after a trade as before", arguments: TradeMode.all)
-    func readOnlyStaysReadOnly(mode: TradeMode) async throws {
-        let isMemory = mode.home == .memory, tracking = mode.mode.tracking.rawValue, demand = mode.mode.demandFill
+    @Test("a store to memory that may only be read faults after a trade as before", arguments: Mode.all)
+    func readOnlyStaysReadOnly(mode: Mode) async throws {
+        let tracking = mode.tracking.rawValue, demand = mode.demandFill
         await #expect(processExitsWith: .signal(SIGSEGV)) {
-            [isMemory = isMemory as Bool, tracking = tracking as String, demand = demand as Bool] in
+            [tracking = tracking as String, demand = demand as Bool] in
             guardChild()
             let mode = Mode(tracking: DirtyTracking(rawValue: tracking)!, demandFill: demand)
             let fixture = try Fixture(FakeProvider(("z", 1024)), mode)
             for page in 0..<1024 { fixture.store(1, page) }
             try fixture.commit()
             try fixture.mapping.protect(PageRange(start: 0, count: 1024), .read)
-            for table in fixture.tables { try fixture.trade(table, isMemory ? .memory : .folder("/tmp")) }
+            for table in fixture.tables { try fixture.trade(table) }
             fixture.store(2, 700)
         }
     }
 
-    @Test("stores, looks, trades, aborts, protections and loads agree with a model", arguments: TradeMode.all, [1, 2] as [UInt64])
-    func model(mode: TradeMode, seed: UInt64) throws {
+    @Test("stores, looks, trades, aborts, protections and loads agree with a model", arguments: Mode.all, [1, 2] as [UInt64])
+    func model(mode: Mode, seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         var layout: [Character] = []
         while layout.count < 2500 {
@@ -166,7 +159,7 @@ struct TradeTests {
             layout += Array(repeating: letter, count: Int.random(in: 1...300, using: &random))
         }
         let count = layout.count
-        let fixture = try Fixture(FakeProvider(layout), mode.mode, offset: Int.random(in: 0..<700, using: &random))
+        let fixture = try Fixture(FakeProvider(layout), mode, offset: Int.random(in: 0..<700, using: &random))
         var model: [[UInt8]] = (0..<count).map { fixture.provider.bytes($0) }
         var dirty: Set<Int> = []
         var forbidden = PageRange(start: 0, count: 0)
@@ -205,10 +198,9 @@ struct TradeTests {
                 forbidden = PageRange(start: start, count: min(count - start, Int.random(in: 1...700, using: &random)))
                 try fixture.mapping.protect(forbidden, .read)
             case 9, 10:
-                let home = Int.random(in: 0..<8, using: &random) == 0 ? ShadowHome.memory : mode.home
                 for _ in 0..<Int.random(in: 1...40, using: &random) {
                     let table = Int.random(in: fixture.tables, using: &random)
-                    let result = try fixture.mapping.trade(table, to: home, pages: Int.random(in: 1...512, using: &random))
+                    let result = try fixture.mapping.trade(table, to: home)
                     if Int.random(in: 0..<3, using: &random) == 0 { try fixture.mapping.settleCopies() }
                     if result == .traded {
                         let pages = fixture.mapping.ages.pages(of: table)
@@ -226,16 +218,16 @@ struct TradeTests {
         for page in 0..<count { #expect(fixture.bytes(page) == model[page], "seed \(seed), page \(page)") }
     }
 
-    @Test("threads that load meanwhile see the same bytes", arguments: TradeMode.all)
-    func racingLoads(mode: TradeMode) throws {
+    @Test("threads that load meanwhile see the same bytes", arguments: Mode.all)
+    func racingLoads(mode: Mode) throws {
         let count = 1536
-        let fixture = try fixture(mode.mode, ("z", 512), ("f", 512), ("p", 512))
+        let fixture = try fixture(mode, ("z", 512), ("f", 512), ("p", 512))
         for page in 0..<count { fixture.mapping.pointer(toPage: page).storeBytes(of: UInt64(page) | 1 << 40, as: UInt64.self) }
         try fixture.commit()
         let readers = RacingReaders(mapping: fixture.mapping, pageCount: count)
         readers.start(threads: 2)
         for round in 0..<20 {
-            for table in fixture.tables { #expect(try fixture.trade(table, mode.home) != .copied) }
+            for table in fixture.tables { #expect(try fixture.trade(table) != .refused) }
             // Private again, with the same bytes.
             for page in stride(from: round, to: count, by: 5) {
                 let place = fixture.mapping.pointer(toPage: page)
@@ -246,8 +238,8 @@ struct TradeTests {
         #expect(readers.stop() == 0)
     }
 
-    @Test("where signals find stores, none of racing writers is lost", arguments: [ShadowHome.memory, .folder("/tmp")])
-    func racingStores(home: ShadowHome) throws {
+    @Test("where signals find stores, none of racing writers is lost")
+    func racingStores() throws {
         let count = 1100
         let fixture = try Fixture(
             FakeProvider(("z", 500), ("f", 300), ("p", 300)), Mode(tracking: .signal, demandFill: false))
@@ -257,83 +249,84 @@ struct TradeTests {
         while true {
             let wasRunning = writers.running > 0
             for page in try fixture.take() { copy[page] = fixture.bytes(page) }
-            for table in fixture.tables { try fixture.trade(table, home, pages: 512) }
+            for table in fixture.tables { try fixture.trade(table) }
             if !wasRunning { break }
         }
         for page in try fixture.take() { copy[page] = fixture.bytes(page) }
         for page in 0..<count { #expect(copy[page] == fixture.bytes(page), "page \(page)") }
     }
 
-    @Test("a store that a look appends to the caller's last run is noticed by a copy", arguments: TradeMode.all)
-    func joinedRun(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 1024), offset: 0)
+    @Test("a store that a look appends to the caller's last run is noticed by a copy", arguments: Mode.all)
+    func joinedRun(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 1024), offset: 0)
         for page in 0..<512 { fixture.store(1, page) }
         try fixture.commit()
-        #expect(try fixture.mapping.trade(0, to: mode.home, pages: 64) == .copied)
+        #expect(try fixture.mapping.trade(0, to: home) == .copied(pages: 512))
+        try fixture.mapping.settleCopies()
         fixture.store(2, 5)
         var runs = [PageRange(start: 0, count: 5)]
         try fixture.mapping.takeDirty(into: &runs)
         #expect(runs == [PageRange(start: 0, count: 6)])
-        #expect(try fixture.trade(0, mode.home) == .traded)
+        #expect(try fixture.trade(0) == .traded)
         #expect(fixture.bytes(5)[100] == 2)
     }
 
-    @Test("fill failures during an exchange poison nothing that has been traded", arguments: TradeMode.all)
-    func latePoison(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("p", 1024), offset: 0)
+    @Test("fill failures during an exchange poison nothing that has been traded", arguments: Mode.all)
+    func latePoison(mode: Mode) throws {
+        let fixture = try fixture(mode, ("p", 1024), offset: 0)
         guard let region = fixture.mapping.region else { return }
         for page in 0..<512 { fixture.store(1, page) }
         try fixture.commit()
-        #expect(try fixture.trade(0, mode.home) == .traded)
+        #expect(try fixture.trade(0) == .traded)
         region.poison(7, StoreError(.io, "the disk"))
         #expect(!fixture.mapping.isPoisoned(7))
         #expect(fixture.bytes(7)[100] == 1)
     }
 
-    @Test("a table that nobody has stored to and whose pages are gone is given back, and not kept in the account", arguments: TradeMode.all)
-    func dropped(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 1024), offset: 0)
+    @Test("a table that nobody has stored to and whose pages are gone is given back, and not kept in the account", arguments: Mode.all)
+    func dropped(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 1024), offset: 0)
         for page in 0..<1024 { fixture.store(1, page) }
         _ = try fixture.take()
         try fixture.mapping.restore([PageRange(start: 0, count: 1024)])
-        for table in fixture.tables { #expect(try fixture.trade(table, mode.home) == .traded, "table \(table)") }
+        for table in fixture.tables { #expect(try fixture.trade(table) == .traded, "table \(table)") }
         #expect(fixture.mapping.privateBytes == 0)
         #expect(try fixture.take().isEmpty)
         for page in 0..<1024 { #expect(fixture.bytes(page)[100] == 0, "page \(page)") }
     }
 
-    @Test("of a table that was traded, only what was stored to since is written", arguments: TradeMode.all)
-    func onlyStored(mode: TradeMode) throws {
-        let fixture = try fixture(mode.mode, ("z", 512), offset: 0)
+    @Test("of a table that was traded, only what was stored to since is written", arguments: Mode.all)
+    func onlyStored(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 512), offset: 0)
         for page in 0..<512 { fixture.store(1, page) }
         try fixture.commit()
-        #expect(try fixture.trade(0, mode.home) == .traded)
+        #expect(try fixture.trade(0) == .traded)
         fixture.store(2, 9)
         fixture.store(2, 300)
         try fixture.commit()
-        #expect(try fixture.mapping.trade(0, to: mode.home, pages: 2) != .copied)
-        #expect(try fixture.trade(0, mode.home) == .traded)
+        #expect(try fixture.mapping.trade(0, to: home) == .copied(pages: 2))
+        #expect(try fixture.trade(0) == .traded)
         for page in 0..<512 { #expect(fixture.bytes(page)[100] == (page == 9 || page == 300 ? 2 : 1), "page \(page)") }
     }
 
-    @Test("a table whose bytes can't be had is left alone until it is stored to", arguments: TradeMode.all)
-    func badTable(mode: TradeMode) throws {
-        guard mode.mode.demandFill else { return }
-        let fixture = try fixture(mode.mode, ("p", 1024), offset: 0)
+    @Test("a table whose bytes can't be had is left alone until it is stored to", arguments: Mode.all)
+    func badTable(mode: Mode) throws {
+        guard mode.demandFill else { return }
+        let fixture = try fixture(mode, ("p", 1024), offset: 0)
         fixture.provider.state.withLock { _ = $0.broken.insert(100) }
         fixture.store(1, 400)
         fixture.store(1, 600)
         try fixture.commit()
-        #expect(fixture.mapping.coldTables(rounds: 0).map(\.number).sorted() == [0, 1])
-        #expect(throws: StoreError.self) { try fixture.trade(0, mode.home) }
-        #expect(fixture.mapping.coldTables(rounds: 0).map(\.number) == [1])
-        #expect(try fixture.trade(1, mode.home) == .traded)
+        #expect(try fixture.mapping.coldTables().map(\.number).sorted() == [0, 1])
+        #expect(throws: StoreError.self) { try fixture.trade(0) }
+        #expect(try fixture.mapping.coldTables().map(\.number) == [1])
+        #expect(try fixture.trade(1) == .traded)
         #expect(fixture.bytes(400)[100] == 1)
         fixture.provider.state.withLock { $0.broken = [] }
         fixture.store(2, 401)
         try fixture.commit()
-        #expect(fixture.mapping.coldTables(rounds: 0).map(\.number) == [0])
-        #expect(try fixture.trade(0, mode.home) == .traded)
+        #expect(try fixture.mapping.coldTables().map(\.number) == [0])
+        #expect(try fixture.trade(0) == .traded)
     }
 
     @Test("what would leave less room on the disk than is reserved stays in memory", arguments: Mode.all)
@@ -341,11 +334,43 @@ struct TradeTests {
         let fixture = try fixture(mode, ("z", 512), offset: 0)
         for page in 0..<512 { fixture.store(1, page) }
         try fixture.commit()
-        let error = #expect(throws: StoreError.self) { try fixture.trade(0, .folder("/tmp", reserve: 1 << 60)) }
+        let error = #expect(throws: StoreError.self) { try fixture.trade(0, ShadowHome(folder: "/tmp", reserve: 1 << 60)) }
         #expect(error?.code == .full)
         #expect(fixture.bytes(3)[100] == 1)
-        #expect(try fixture.trade(0, .folder("/tmp", reserve: 1)) == .traded)
+        #expect(try fixture.trade(0, ShadowHome(folder: "/tmp", reserve: 1)) == .traded)
         #expect(fixture.bytes(3)[100] == 1)
+    }
+
+    @Test("what is stored to again and again is counted once where it matters", arguments: Mode.all)
+    func countedOnce(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 1024), offset: 0)
+        for _ in 0..<300 {
+            fixture.store(1, 7)
+            fixture.store(1, 600)
+            _ = try fixture.take()
+        }
+        #expect(try fixture.mapping.coldTables().map(\.heldPages) == [1, 1])
+        #expect(fixture.mapping.privateBytes == 2 << Page.shift)
+    }
+
+    @Test("trading a table again reads nothing of it that memory does not have", arguments: Mode.all)
+    func readsNothing(mode: Mode) throws {
+        let fixture = try fixture(mode, ("z", 512), offset: 0)
+        for page in 0..<512 { fixture.store(1, page) }
+        try fixture.commit()
+        #expect(try fixture.trade(0) == .traded)
+        let shadow = try #require(fixture.mapping.shadow)
+        let start = fixture.mapping.pointer(toPage: 0)
+        // No read ahead, so that one page is one page.
+        madvise(start, 512 << Page.shift, Int32(MADV_RANDOM))
+        #expect(posix_fadvise(shadow.descriptor, 0, 0, Int32(POSIX_FADV_DONTNEED)) == 0)
+        fixture.store(2, 300)
+        try fixture.commit()
+        #expect(try fixture.trade(0) == .traded)
+        var resident = [UInt8](repeating: 0, count: 512)
+        #expect(mincore(start, 512 << Page.shift, &resident) == 0)
+        #expect(resident.count { $0 & 1 != 0 } < 32)
+        for page in 0..<512 { #expect(fixture.bytes(page)[100] == (page == 300 ? 2 : 1), "page \(page)") }
     }
 
     #if DEBUG
@@ -357,7 +382,8 @@ struct TradeTests {
             for page in 0..<512 { fixture.store(1, page) }
             try fixture.commit()
             let table = fixture.tables.first { fixture.mapping.ages.held($0) > 0 }!
-            while try fixture.mapping.trade(table, to: .folder("/tmp"), pages: 64) == .copied {}
+            let first = try fixture.mapping.trade(table, to: home)
+            guard case .copied = first else { exit(2) }
             SystemCall.failureErrno.store(EIO, ordering: .relaxed)
             SystemCall.callsUntilFailure.store(0, ordering: .relaxed)
             var isRefused = false
@@ -365,9 +391,9 @@ struct TradeTests {
             precondition(isRefused)
             // Nothing is settled: all is copied again.
             try fixture.mapping.settleCopies()
-            let again = try fixture.mapping.trade(table, to: .folder("/tmp"), pages: 64)
-            precondition(again == .copied)
-            try fixture.trade(table, .folder("/tmp"))
+            let again = try fixture.mapping.trade(table, to: home)
+            precondition(again == first)
+            try fixture.trade(table)
             for page in 0..<512 { precondition(fixture.bytes(page)[100] == 1) }
             exit(0)
         }
@@ -386,7 +412,7 @@ struct TradeTests {
                 let model = (0..<900).map { fixture.bytes($0) }
                 SystemCall.failureErrno.store(ENOMEM, ordering: .relaxed)
                 SystemCall.callsUntilFailure.store(number, ordering: .relaxed)
-                for table in fixture.tables { _ = try? fixture.trade(table, .folder("/tmp"), pages: 512) }
+                for table in fixture.tables { _ = try? fixture.trade(table) }
                 let isInjected = SystemCall.callsUntilFailure.exchange(-1, ordering: .relaxed) < 0
                 for page in 0..<900 { precondition(fixture.bytes(page) == model[page]) }
                 for page in [1, 400, 899] { fixture.store(2, page) }
@@ -405,12 +431,12 @@ struct TradeTests {
         let part = fixture.mapping.ages.pages(of: 1)
         for page in part.start..<part.end { fixture.store(1, page) }
         try fixture.commit()
-        #expect(try fixture.trade(1, .memory) == .traded)
+        #expect(try fixture.trade(1) == .traded)
         let first = fixture.mapping.shadow?.generation
         fixture.mapping.retireShadow()
         for page in part.start..<part.end { fixture.store(2, page) }
         try fixture.commit()
-        #expect(try fixture.trade(1, .memory) == .traded)
+        #expect(try fixture.trade(1) == .traded)
         #expect(fixture.mapping.shadow?.generation != first)
         for page in part.start..<part.end { #expect(fixture.bytes(page)[100] == 2) }
     }

@@ -40,16 +40,6 @@ final class ManagerMonitor<State>: @unchecked Sendable {
         return try body(&state)
     }
 
-    /// Waits until `ready` answers a value; it is called with the lock held, again after each change.
-    func wait<Result>(_ ready: (inout State) -> Result?) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        while true {
-            if let result = ready(&state) { return result }
-            pthread_cond_wait(condition, mutex)
-        }
-    }
-
     /// Waits until `ready` answers a value, or until `deadline` as `seconds()` counts: then nil. `ready` is called with the
     /// lock held, again after each change.
     func wait<Result>(until deadline: Double, _ ready: (inout State) -> Result?) -> Result? {

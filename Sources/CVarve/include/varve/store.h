@@ -121,23 +121,22 @@ int varve_is_changed(varve_store_t store, boolean_t *changed);
  * varve_set_residency: says how much memory of exclusive objects (heaps among them) stays private to the process, from the
  * next commit on.
  *
- * limit        bytes that they may have together after a commit, 0 for no limit; what was unused longest is traded: its
- *              bytes go to a file without a name in the store's folder, and come back when they are touched
- * trades_cold  not 0: what many commits did not find stored to is traded without a limit too, to memory that
- *              undeclared commits do not look at
+ * limit  bytes that they may have together after a commit, 0 for no limit; what was unused longest is traded: its bytes
+ *        go to a file without a name in the store's folder, and come back when they are touched
  *
- * From then on no thread, system call or device may store to exclusive memory while varve_commit or varve_heap_commit
- * runs, where the kernel tracks stores; what heaps' own calls change is held off by them. Commits of attached processes,
- * of vm_msync and of making a heap trade nothing: they need no quiet writers. VARVE_WRONG_STATE.
+ * With a limit no thread, system call or device may store to exclusive memory while varve_commit or varve_heap_commit
+ * runs, where the kernel tracks stores: such a store may be lost. What heaps' own calls change is held off by them.
+ * Commits of attached processes, of vm_msync and of making a heap trade nothing: they need no quiet writers.
+ * VARVE_WRONG_STATE.
  */
-int varve_set_residency(varve_store_t store, uint64_t limit, boolean_t trades_cold);
+int varve_set_residency(varve_store_t store, uint64_t limit);
 
 /*
  * varve_trim: gives private memory of exclusive objects back, what was unused longest first, until `bytes` of it are left;
- * no byte changes, committed or not. *left is optional: the bytes that are left at most.
+ * no byte changes. *left is optional: the bytes that are left at most.
  *
- * Wired memory, and memory that may not be read, stays. No thread, system call or device stores to exclusive memory
- * meanwhile; what heaps' own calls change is held off by them.
+ * What is not committed, wired memory, and memory that may not be read stay, each with all of the same 2 MiB. No thread, system call or device stores to exclusive memory
+ * meanwhile, or that store may be lost; what heaps' own calls change is held off by them.
  *
  * VARVE_FULL, VARVE_IO: what is not yet traded stays as it was. VARVE_WRONG_STATE: closed; within a transaction.
  */

@@ -10,7 +10,7 @@ struct EngineLaunch: Sendable {
 /// Every engine there is, in the order of the report, and where each is found.
 enum EngineCatalog {
     static let names = [
-        "pwrite", "msync", "lmdb", "sqlite", "rocksdb", "pmemobj", "varve", "varve-cold", "varve-declared", "log",
+        "pwrite", "msync", "lmdb", "sqlite", "rocksdb", "pmemobj", "varve", "varve-declared", "log",
     ]
 
     /// The engine that the ratios are relative to.

@@ -10,14 +10,11 @@ final class VarveEngine: CommitEngine {
     /// Bytes of each page that a commit changes.
     private let bytes: Int
 
-    init(
-        directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool, bytes: Int,
-        residency: ResidencyPolicy = .keepsAll
-    ) throws {
+    init(directory: String, pageCount: Int, fill: (UnsafeMutableRawBufferPointer) -> Void, declares: Bool, bytes: Int) throws {
         self.bytes = bytes
         self.declares = declares
         try Store.create(directory + "/store")
-        store = try Store.open(directory + "/store", options: .init(residency: residency))
+        store = try Store.open(directory + "/store")
         let bytes = UInt64(pageCount * Page.size)
         let object = try store.createObject(named: "object", size: bytes, residency: .exclusive)
         task = try store.task(named: "bench")
