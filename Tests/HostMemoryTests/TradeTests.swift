@@ -337,8 +337,11 @@ struct TradeTests {
         let error = #expect(throws: StoreError.self) { try fixture.trade(0, ShadowHome(folder: "/tmp", reserve: 1 << 60)) }
         #expect(error?.code == .full)
         #expect(fixture.bytes(3)[100] == 1)
-        #expect(try fixture.trade(0, ShadowHome(folder: "/tmp", reserve: 1)) == .traded)
-        #expect(fixture.bytes(3)[100] == 1)
+        let other = try self.fixture(mode, ("z", 512), offset: 0)
+        for page in 0..<512 { other.store(1, page) }
+        try other.commit()
+        #expect(try other.trade(0, ShadowHome(folder: "/tmp", reserve: 1)) == .traded)
+        #expect(other.bytes(3)[100] == 1)
     }
 
     @Test("what is stored to again and again is counted once where it matters", arguments: Mode.all)
