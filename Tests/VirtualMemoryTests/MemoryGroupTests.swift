@@ -9,17 +9,17 @@ import Varve
     @Test(
         "an object several times as large as the process's memory is written, committed, changed, reopened and read",
         .enabled(if: MemoryGroup.reasonAgainst == nil, "no control group for memory: \(MemoryGroup.reasonAgainst ?? "")"),
-        .timeLimit(.minutes(10)), arguments: TrimTests.modes)
+        .enabled(if: Budget.name != "quick", "takes minutes"), .timeLimit(.minutes(20)), arguments: TrimTests.modes)
     func largerThanMemory(_ mode: Int) async throws {
         let group = try MemoryGroup(mebibytes: 128)
         await #expect(processExitsWith: .success) { [mode = mode as Int, path = group.path as String] in
-            quietEnd(after: 500)
+            quietEnd(after: 1_000)
             let fixture = StoreFixture()
             try fixture.create(ring: 4 << 20)
             try MemoryGroup.join(path)
             var options = everyMode[mode]
             options.residency = ResidencyPolicy(limit: 24 << 20)
-            let count = UInt64(Budget.of(quick: 65_536, default: 131_072, full: 262_144))
+            let count = UInt64(Budget.name == "full" ? 262_144 : 65_536)
             var store = try fixture.open(options)
             let task = try store.task(named: "main")
             let address = try task.map(
