@@ -28,6 +28,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
@@ -40,7 +41,12 @@ let package = Package(
             dependencies: ["VMTypes"],
             swiftSettings: strict),
         .target(name: "HostMemory", dependencies: ["VMTypes", "CHostMemory"], swiftSettings: strict),
-        .target(name: "PageStore", dependencies: ["VMTypes", "CLMDB", "CXXHash"], swiftSettings: strict),
+        .target(
+            name: "PageStore",
+            dependencies: [
+                "VMTypes", "CLMDB", "CXXHash", .product(name: "HashTreeCollections", package: "swift-collections"),
+            ],
+            swiftSettings: strict),
         .target(name: "Catalog", dependencies: ["VMTypes", "Migrations", grdb], swiftSettings: strict),
         .target(
             name: "VirtualMemory",

@@ -19,4 +19,17 @@ extension SharedMemory {
             if !demandFill { filled.insertRun(range) }
         }
     }
+
+    /// Puts whole pages into memory where there are none; those that are there stay as they are.
+    ///
+    /// - Parameter range: Pages that the provider fills (`RunKind.fill`), where memory is filled on demand.
+    public func storeAbsent(_ range: PageRange, from source: UnsafeRawPointer) throws(StoreError) {
+        try checkLive(range)
+        try locked { () throws(StoreError) in
+            guard demandFill, demand.missing(in: range).isEmpty else {
+                throw StoreError(.invalid, "\(range.text) are not filled on demand")
+            }
+            try SystemCall.place(source, at: pagerAddress(of: range.start), pages: range.count, armed: false)
+        }
+    }
 }

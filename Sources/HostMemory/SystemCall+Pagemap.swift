@@ -8,8 +8,8 @@ internal import VMTypes
 struct PagemapScanner: ~Copyable {
     private let regions: UnsafeMutablePointer<hm_region>
     private let capacity: Int
-    /// Regions that the last scan found which armed them.
-    private let lastArmed = Atomic<Int>(0)
+    /// Regions that arming scans have found, half as many for each that came since: what the next one may find.
+    private let expected = Atomic<Int>(0)
 
     init(capacity: Int = 4096) {
         regions = .allocate(capacity: capacity)
@@ -68,9 +68,10 @@ struct PagemapScanner: ~Copyable {
         scan.category_anyof_mask = query.any
         scan.return_mask = query.returned
         let arms = query.flags & HM_SCAN_PROTECT != 0
-        let stopsCompanions = arms && lastArmed.load(ordering: .relaxed) >= Self.manyRegions
+        let expected = arms ? self.expected.load(ordering: .relaxed) : 0
+        let stopsCompanions = expected >= Self.manyRegions
         var armed = 0
-        defer { if arms { lastArmed.store(armed, ordering: .relaxed) } }
+        defer { if arms { self.expected.store(max(armed, expected / 2), ordering: .relaxed) } }
         while scan.start < scan.end {
             let count = try SystemCall.check("PAGEMAP_SCAN") {
                 if !stopsCompanions { return Int(hm_pagemap_scan(hm_pagemap(), &scan)) }

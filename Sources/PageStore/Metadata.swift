@@ -1,13 +1,16 @@
+internal import HashTreeCollections
 internal import VMTypes
 
 /// Objects, names, snapshots, lineage and retention as of the last commit: what the page store's tables say, under what
 /// the journal has not yet settled. Loaded row by row as it is asked for; guarded by the store's state lock.
+///
+/// A copy shares all that neither changes: a commit of several operations is tried on one first.
 struct Metadata {
     private let lmdb: LMDB
-    private var objects: [ObjectID: ObjectInfo?] = [:]
-    private var names: [String: ObjectID?] = [:]
-    private var lineages: [ObjectID: [Version: LineageRow]] = [:]
-    private var loadedSnapshots: [String: SnapshotInfo]?
+    private var objects: TreeDictionary<ObjectID, ObjectInfo?> = [:]
+    private var names: TreeDictionary<String, ObjectID?> = [:]
+    private var lineages: TreeDictionary<ObjectID, [Version: LineageRow]> = [:]
+    private var loadedSnapshots: TreeDictionary<String, SnapshotInfo>?
     var retention: Retention
 
     init(lmdb: LMDB, retention: Retention) {
@@ -48,9 +51,14 @@ struct Metadata {
         return rows
     }
 
-    mutating func snapshots() throws(StoreError) -> [String: SnapshotInfo] {
+    /// Every snapshot, in no order.
+    mutating func snapshots() throws(StoreError) -> some Collection<SnapshotInfo> { try snapshotsByName().values }
+
+    mutating func snapshot(named name: String) throws(StoreError) -> SnapshotInfo? { try snapshotsByName()[name] }
+
+    private mutating func snapshotsByName() throws(StoreError) -> TreeDictionary<String, SnapshotInfo> {
         if let loadedSnapshots { return loadedSnapshots }
-        var all: [String: SnapshotInfo] = [:]
+        var all: TreeDictionary<String, SnapshotInfo> = [:]
         try lmdb.read { (t) throws(StoreError) in
             try t.forEach(.snapshots, from: Key()) { (key, value) throws(StoreError) in
                 let info = try SnapshotRow.decode(value, key: key).info
@@ -98,9 +106,9 @@ struct Metadata {
         case .createSnapshot(let name, _, _, _):
             try checkSnapshotFree(name)
         case .deleteSnapshot(let name):
-            guard try snapshots()[name] != nil else { throw Self.missing(snapshot: name) }
+            guard try snapshot(named: name) != nil else { throw Self.missing(snapshot: name) }
         case .renameSnapshot(let from, let to):
-            guard try snapshots()[from] != nil else { throw Self.missing(snapshot: from) }
+            guard try snapshot(named: from) != nil else { throw Self.missing(snapshot: from) }
             if from != to { try checkSnapshotFree(to) }
         case .setRetention, .mapChanges, .message: break
         }
@@ -126,7 +134,7 @@ struct Metadata {
                 .invalid, "'\(name)' is no snapshot name",
                 advice: "Use 1 to 200 bytes without '@', '/' and control characters, and not a number alone")
         }
-        if try snapshots()[name] != nil {
+        if try snapshot(named: name) != nil {
             throw StoreError(
                 .exists, "a snapshot named '\(name)' is there", advice: "Choose another name, or delete that one first")
         }
@@ -169,16 +177,16 @@ struct Metadata {
             info.size = size
             objects[id] = info
         case .createSnapshot(let name, let at, let object, let message):
-            var all = try snapshots()
+            var all = try snapshotsByName()
             all[name] = SnapshotInfo(
                 name: name, version: at == .infinity ? version : at, object: object, time: time, message: message)
             loadedSnapshots = all
         case .deleteSnapshot(let name):
-            var all = try snapshots()
+            var all = try snapshotsByName()
             all[name] = nil
             loadedSnapshots = all
         case .renameSnapshot(let from, let to):
-            var all = try snapshots()
+            var all = try snapshotsByName()
             if var info = all.removeValue(forKey: from) {
                 info.name = to
                 all[to] = info

@@ -37,12 +37,12 @@ extension PageStore {
     /// Every snapshot, by version and name.
     public func snapshots() throws(StoreError) -> [SnapshotInfo] {
         try state.withLock { (state) throws(StoreError) in
-            try state.metadata.snapshots().values.sorted { ($0.version, $0.name) < ($1.version, $1.name) }
+            try state.metadata.snapshots().sorted { ($0.version, $0.name) < ($1.version, $1.name) }
         }
     }
 
     public func snapshot(named name: String) throws(StoreError) -> SnapshotInfo? {
-        try state.withLock { (state) throws(StoreError) in try state.metadata.snapshots()[name] }
+        try state.withLock { (state) throws(StoreError) in try state.metadata.snapshot(named: name) }
     }
 
     public var retention: Retention { state.withLock { $0.metadata.retention } }

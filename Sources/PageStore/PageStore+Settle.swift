@@ -232,7 +232,7 @@ extension PageStore {
 
     /// The snapshots and the retention that either hold now or would again if a power cut took what is not flushed.
     func wanted(_ state: inout State) throws(StoreError) -> (snapshots: Set<SnapshotInfo>, retention: Retention) {
-        var snapshots = Set(try state.metadata.snapshots().values)
+        var snapshots = Set(try state.metadata.snapshots())
         var retention = state.metadata.retention
         try lmdb.read { (t) throws(StoreError) in
             try t.forEach(.snapshots, from: Key()) { (key, value) throws(StoreError) in

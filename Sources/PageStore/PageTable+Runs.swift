@@ -2,7 +2,7 @@ internal import VMTypes
 
 extension PageTable.Storage {
     /// Calls `body` with runs of pages that cover `range`, in order: pages that lie together in the file, zeros, and
-    /// `.journal` for what is neither, or is shorter than `least` in a chunk that stays unread.
+    /// `.journal` for what is neither, or is shorter than `least` and does not touch the end of a chunk, where it may go on.
     mutating func forEachRun(in range: Range<Int>, least: Int, _ body: (PageRange, ObjectView.Extent) -> Void) {
         var page = range.lowerBound
         // An object is mostly far larger than what is written of it.
@@ -16,7 +16,7 @@ extension PageTable.Storage {
             } else if emptyChunkEnd(page) != nil {
                 body(PageRange(start: page, count: end - page), .zeros)
             } else {
-                read(in: page..<end, body)
+                read(in: page..<end, least, body)
             }
             page = end
         }
@@ -41,11 +41,17 @@ extension PageTable.Storage {
     }
 
     /// Tells the runs of pages of one chunk, which is read first.
-    private mutating func read(in range: Range<Int>, _ body: (PageRange, ObjectView.Extent) -> Void) {
+    private mutating func read(in range: Range<Int>, _ least: Int, _ body: (PageRange, ObjectView.Extent) -> Void) {
         _ = self[range.lowerBound]
         guard let chunk = slots.chunk(range.lowerBound >> slots.chunkShift) else { return }
         let base = range.lowerBound & ~(slots.chunkPages - 1)
         var page = range.lowerBound
+        // Where a stretch of runs began that are too short to be told apart: in an aged object nearly all are.
+        var shortStart: Int?
+        func endShort(at end: Int) {
+            if let start = shortStart { body(PageRange(start: start, count: end - start), .journal) }
+            shortStart = nil
+        }
         while page < range.upperBound {
             let start = page
             let place = chunk[page - base].place
@@ -60,8 +66,14 @@ extension PageTable.Storage {
             } else {
                 extent = .journal
             }
+            if extent == .journal || page - start < least && start > range.lowerBound && page < range.upperBound {
+                if shortStart == nil { shortStart = start }
+                continue
+            }
+            endShort(at: start)
             body(PageRange(start: start, count: page - start), extent)
         }
+        endShort(at: range.upperBound)
     }
 }
 

@@ -26,6 +26,14 @@ public enum StoreOperation: Hashable, Sendable {
     /// What the committer said of the commit.
     case message(String)
 
+    /// Whether other objects are there afterwards, or under other names.
+    public var changesObjects: Bool {
+        switch self {
+        case .createObject, .renameObject, .deleteObject: true
+        default: false
+        }
+    }
+
     func encode(to writer: inout ByteWriter) {
         switch self {
         case .createObject(let id, let name, let size, let residency):

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import HostMemory
 internal import PageStore
 internal import Synchronization
@@ -12,52 +13,96 @@ extension Store.Memory {
     mutating func copy(of id: ObjectID, _ pages: PageRange, _ store: Store) throws(VMError) -> MappedObject {
         let source = mapped[id]
         if let source, source.managed != nil { return try ingest(source, pages, store) }
-        let carried = carried[id]
-        try VMError.translating { () throws(StoreError) in try source?.gather() }
+        try VMError.translating { () throws(StoreError) in
+            try source?.gather()
+            try source?.unpack()
+        }
         let (view, base, differing) = try VMError.translating { () throws(StoreError) in try committedState(of: id, store) }
         guard let whole = source?.size ?? view?.size else {
             throw VMError(.invalidObject, "object \(id) is dead")
         }
         let size = pages.end < Page.count(forBytes: Int(whole)) ? UInt64(pages.end) << UInt64(Page.shift) : whole
-        let pager = StorePager(view: view, size: size, fileDescriptor: store.pages.pageFileDescriptor)
-        let copy = try fresh(size: size, pager: pager, base: base, store)
-        let range = pages.intersection(copy.livePages)
-        guard !range.isEmpty, case .shared(let target) = copy.home else { return copy }
-        try VMError.translating { () throws(StoreError) in
-            let buffer = UnsafeMutableRawPointer.allocate(byteCount: 64 * Page.size, alignment: Page.size)
-            defer { buffer.deallocate() }
-            var copied: [PageRange] = []
-            func store(
-                _ runs: [PageRange], within range: PageRange, _ bytes: (PageRange) throws(StoreError) -> UnsafeRawPointer
-            ) throws(StoreError) {
-                for run in runs {
-                    var part = run.intersection(range)
-                    while !part.isEmpty {
-                        let piece = PageRange(start: part.start, count: min(64, part.count))
-                        try target.store(piece, from: try bytes(piece))
-                        part = PageRange(start: piece.end, count: part.end - piece.end)
-                    }
-                    copied.append(run.intersection(range))
-                }
-            }
-            if let view {
-                try store(differing, within: copy.livePages) { (piece) throws(StoreError) in
-                    try view.read(piece, into: buffer)
-                    return UnsafeRawPointer(buffer)
-                }
-            }
-            if let carried { try store(carried.runs, within: range) { carried.origin + $0.start * Page.size } }
-            if let source {
-                try store(source.pending, within: range) { (piece) throws(StoreError) in
-                    if case .shared(let shared) = source.home { return UnsafeRawPointer(shared.pointer(toPage: piece.start)) }
-                    try source.copyOut(piece, into: buffer)
-                    return UnsafeRawPointer(buffer)
-                }
-            }
-            copy.pending = joined(copied.filter { !$0.isEmpty })
-            copy.zeroTail(target)
+        let live = PageRange(start: 0, count: Page.count(forBytes: Int(size))), range = pages.intersection(live)
+        let layers = range.isEmpty ? [] : changes(id, source, view, differing, within: live, range)
+        let copied = joined(layers.flatMap(\.runs))
+        let packed = try VMError.translating { () throws(StoreError) in
+            store.demandFill ? try pack(layers, copied, size) : nil
         }
+        let pager = StorePager(view: view, size: size, packed: packed, fileDescriptor: store.pages.pageFileDescriptor)
+        let copy = try fresh(size: size, pager: pager, base: base, store)
+        if packed == nil { try VMError.translating { () throws(StoreError) in try put(layers, into: copy) } }
+        copy.pending = copied
         return copy
+    }
+
+    /// Pages that a copy of an object has other than its base, and what copies them out, at most 64 at a time.
+    private struct Changes {
+        var runs: [PageRange]
+        var read: (PageRange, UnsafeMutableRawPointer) throws(StoreError) -> Void
+    }
+
+    /// What a copy has other than its base: later ones lie over earlier ones.
+    private func changes(
+        _ id: ObjectID, _ source: MappedObject?, _ view: ObjectView?, _ differing: [PageRange], within live: PageRange, _ range: PageRange
+    ) -> [Changes] {
+        var layers: [Changes] = []
+        func add(_ runs: [PageRange], _ range: PageRange, _ read: @escaping (PageRange, UnsafeMutableRawPointer) throws(StoreError) -> Void) {
+            let runs = runs.map { $0.intersection(range) }.filter { !$0.isEmpty }
+            if !runs.isEmpty { layers.append(Changes(runs: runs, read: read)) }
+        }
+        if let view { add(differing, live) { (piece, target) throws(StoreError) in try view.read(piece, into: target) } }
+        if let carried = carried[id] {
+            add(carried.runs, range) { piece, target in
+                memcpy(target, carried.origin + piece.start * Page.size, piece.count * Page.size)
+            }
+        }
+        if let source {
+            add(source.pending, range) { (piece, target) throws(StoreError) in
+                // What is pending in shared memory is there.
+                guard case .shared(let shared) = source.home else { return try source.copyOut(piece, into: target) }
+                memcpy(target, shared.pointer(toPage: piece.start), piece.count * Page.size)
+            }
+        }
+        return layers
+    }
+
+    /// The pages side by side; nil where there are none, or so many that they go to the copy's memory at once.
+    private func pack(_ layers: [Changes], _ copied: [PageRange], _ size: UInt64) throws(StoreError) -> PackedPages? {
+        let count = copied.reduce(0) { $0 + $1.count }
+        guard count > 0, count <= PackedPages.most else { return nil }
+        let packed = try PackedPages(copied)
+        for layer in layers {
+            for run in layer.runs { try packed.forEach(in: run, layer.read) }
+        }
+        let last = PageRange(start: Page.count(forBytes: Int(size)) - 1, count: 1)
+        packed.forEach(in: last) { _, bytes in Self.zeroTail(of: bytes, size) }
+        return packed
+    }
+
+    /// Puts the pages into the copy's memory at once.
+    private func put(_ layers: [Changes], into copy: MappedObject) throws(StoreError) {
+        guard !layers.isEmpty, case .shared(let target) = copy.home else { return }
+        let most = 64
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: most * Page.size, alignment: Page.size)
+        defer { buffer.deallocate() }
+        for layer in layers {
+            for run in layer.runs {
+                var next = run.start
+                while next < run.end {
+                    let piece = PageRange(start: next, count: min(most, run.end - next))
+                    try layer.read(piece, buffer)
+                    if piece.end == copy.livePages.end { Self.zeroTail(of: buffer + (piece.count - 1) * Page.size, copy.size) }
+                    try target.store(piece, from: buffer)
+                    next = piece.end
+                }
+            }
+        }
+    }
+
+    /// What was stored past the end in a source's last page is no part of a copy.
+    private static func zeroTail(of lastPage: UnsafeMutableRawPointer, _ size: UInt64) {
+        let tail = Int(size) & (Page.size - 1)
+        if tail != 0 { memset(lastPage + tail, 0, Page.size - tail) }
     }
 
     /// A copy of pages of a managed object, taken now: what its manager answers later may be anything.
@@ -68,8 +113,8 @@ extension Store.Memory {
         guard !range.isEmpty, case .shared(let target) = copy.home, case .shared(let memory) = source.home else { return copy }
         try VMError.translating { () throws(StoreError) in
             try target.store(range, from: memory.pointer(toPage: range.start))
+            Self.zeroTail(of: target.pointer(toPage: copy.livePages.end - 1), copy.size)
             copy.pending = [range]
-            copy.zeroTail(target)
         }
         return copy
     }
@@ -92,15 +137,6 @@ extension Store.Memory {
 
     /// Copies of copies, each committed, before one is made of the first of them again.
     private static let longestChain = 8
-}
-
-extension MappedObject {
-    /// What was stored past the end in a source's last page is no part of a copy.
-    fileprivate func zeroTail(_ memory: SharedMemory) {
-        let tail = Int(size) & (Page.size - 1), last = livePages.end - 1
-        guard tail != 0, pending.contains(where: { $0.contains(last) }) else { return }
-        (memory.pointer(toPage: last) + tail).initializeMemory(as: UInt8.self, repeating: 0, count: Page.size - tail)
-    }
 }
 
 extension Store {

@@ -164,8 +164,18 @@ final class MappedObject {
     func restore(_ runs: [PageRange]) throws(StoreError) {
         switch home {
         case .exclusive(let mapping): try mapping.restore(runs.compactMap { $0.clipped(to: mapping.pages) })
-        case .shared(let shared): try shared.restore(runs.compactMap { $0.clipped(to: livePages) })
+        case .shared(let shared):
+            try unpack()
+            try shared.restore(runs.compactMap { $0.clipped(to: livePages) })
         }
+    }
+
+    /// Puts the packed pages of a copy into its memory, where they have not been touched: before a commit takes them, and
+    /// before other bytes are to be there.
+    func unpack() throws(StoreError) {
+        guard case .shared(let shared) = home, let storePager, let packed = storePager.packed else { return }
+        try packed.forEach(in: livePages) { (run, bytes) throws(StoreError) in try shared.storeAbsent(run, from: bytes) }
+        storePager.forgetPacked()
     }
 
     // MARK: Mappings of shared memory

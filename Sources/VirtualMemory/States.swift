@@ -103,24 +103,44 @@ extension Store {
     /// The object that had the name at `version`.
     func object(named name: String, at version: Version) throws(StoreError) -> ObjectInfo {
         if let id = Self.number(name), let info = try pages.object(id) { return info }
-        if let found = try objectNames(at: version).first(where: { $0.name == name }), let info = try pages.object(found.id) {
-            return info
-        }
+        if let found = try objectName(name, at: version), let info = try pages.object(found.id) { return info }
         throw StoreError(
             .notFound, "no object was named '\(name)' at version \(version)", advice: "`varve ls --at` lists a version's objects",
             path: path)
     }
 
+    /// The object of a version that a name or a number, `#12`, stands for, with the name it had then; nil where there was none.
+    func objectName(_ reference: String, at version: Version) throws(StoreError) -> (id: ObjectID, name: String)? {
+        let number = Self.number(reference)
+        if isHead(version) {
+            let info = if let number { try pages.object(number) } else { try pages.object(named: reference) }
+            return info.flatMap { $0.isLive ? ($0.id, $0.name) : nil }
+        }
+        let moment = try catalogMoment(of: version)
+        let found = if let number { try catalog.object(id: number, at: moment) } else { try catalog.object(named: reference, at: moment) }
+        return found.map { ($0.id, $0.name ?? "") }
+    }
+
     /// The objects of a version with the names they had then.
     func objectNames(at version: Version) throws(StoreError) -> [(id: ObjectID, name: String)] {
-        if version == (isWriter ? pages.flushedVersion : pages.settledVersion) {
-            return try pages.objects().filter(\.isLive).map { ($0.id, $0.name) }
-        }
-        if isWriter, try catalog.mark < version {
-            try pages.settle()
-            try feeder.catchUp()
-        }
-        return try catalog.objects(at: version).map { ($0.id, $0.name ?? "") }
+        if isHead(version) { return try pages.objects().filter(\.isLive).map { ($0.id, $0.name) } }
+        return try catalog.objects(at: try catalogMoment(of: version)).map { ($0.id, $0.name ?? "") }
+    }
+
+    /// Whether a version is what the page store's own tables say.
+    private func isHead(_ version: Version) -> Bool { version == (isWriter ? pages.flushedVersion : pages.settledVersion) }
+
+    /// A version at which the catalog knows the objects that there were at `version`: itself, or an earlier one where nothing
+    /// has happened to objects since; where something has, the catalog is brought up to it.
+    private func catalogMoment(of version: Version) throws(StoreError) -> Version {
+        guard isWriter else { return version }
+        let mark = try catalog.mark
+        guard mark < version else { return version }
+        let isQuiet = try pages.commits(after: mark).allSatisfy { $0.version > version || !$0.operations.contains(where: \.changesObjects) }
+        if isQuiet { return mark }
+        try pages.settle()
+        try feeder.catchUp()
+        return version
     }
 
     /// Reads every page of a view once, so that damage shows now.

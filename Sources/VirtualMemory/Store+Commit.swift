@@ -92,6 +92,7 @@ extension Store {
                 continue
             }
             taken.append(object)
+            try object.unpack()
             if let carried = memory.carried[object.id] {
                 // Pages of it that lie outside its new mapping wait too: an object has one layer in a commit.
                 if case .exclusive(let mapping) = object.home { try carried.add(object.pending, from: mapping) }

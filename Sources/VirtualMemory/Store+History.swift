@@ -148,14 +148,9 @@ extension Store {
         try ForkedChild.refuse()
         let from = try version(of: a)
         let to = try version(of: b)
-        var before = Dictionary(try objectNames(at: from).map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
-        var after = Dictionary(try objectNames(at: to).map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
-        if let object {
-            before = before.filter { $0.value == object || "\($0.key)" == object }
-            after = after.filter { $0.value == object || "\($0.key)" == object }
-            guard !before.isEmpty || !after.isEmpty else {
-                throw StoreError(.notFound, "no object is named '\(object)' in either state", advice: "`varve ls --at` lists them", path: path)
-            }
+        let before = try names(of: object, at: from), after = try names(of: object, at: to)
+        if let object, before.isEmpty, after.isEmpty {
+            throw StoreError(.notFound, "no object is named '\(object)' in either state", advice: "`varve ls --at` lists them", path: path)
         }
         var found: [Difference] = []
         for id in Set(before.keys).union(after.keys).sorted() {
@@ -164,6 +159,14 @@ extension Store {
             if let difference = try difference(id, after[id] ?? before[id]!, old, new) { found.append(difference) }
         }
         return found
+    }
+
+    /// The objects of a version, or the one of them that is meant.
+    private func names(of object: String?, at version: Version) throws(StoreError) -> [ObjectID: String] {
+        guard let object else {
+            return Dictionary(try objectNames(at: version).map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
+        }
+        return try objectName(object, at: version).map { [$0.id: $0.name] } ?? [:]
     }
 
     private func difference(_ id: ObjectID, _ name: String, _ old: ObjectView?, _ new: ObjectView?) throws(StoreError)
@@ -256,9 +259,10 @@ extension Store {
     {
         var operations: [StoreOperation] = []
         var restores: [(ObjectID, [PageRange])] = []
-        var targets = try objectNames(at: version)
-        if let object {
-            targets = [(try self.object(named: object, at: version).id, object)]
+        let targets = if let object {
+            [(id: try self.object(named: object, at: version).id, name: object)]
+        } else {
+            try objectNames(at: version)
         }
         let kept = Set(targets.map(\.id))
         var reborn: [ObjectID: ObjectID] = [:]

@@ -6,13 +6,13 @@ internal import VMTypes
 
 /// Answers for the pages of a mapped object from its layers: the store's memory manager, as the mapping sees it.
 ///
-/// An object that no commit has made yet is all zeros.
+/// An object that no commit has made yet is all zeros, or, if it is a copy, what it was made of under its packed pages.
 final class StorePager: PageProvider {
-    private let state: Mutex<(view: ObjectView?, size: UInt64)>
+    private let state: Mutex<(view: ObjectView?, size: UInt64, packed: PackedPages?)>
     let fileDescriptor: Int32
 
-    init(view: ObjectView?, size: UInt64, fileDescriptor: Int32) {
-        state = Mutex((view, size))
+    init(view: ObjectView?, size: UInt64, packed: PackedPages? = nil, fileDescriptor: Int32) {
+        state = Mutex((view, size, packed))
         self.fileDescriptor = fileDescriptor
     }
 
@@ -21,13 +21,42 @@ final class StorePager: PageProvider {
 
     var view: ObjectView? { state.withLock { $0.view } }
 
+    /// Pages of a copy that are not in its memory before they are touched.
+    var packed: PackedPages? { state.withLock { $0.packed } }
+
+    /// From now on the pages come from the view alone: memory has what was packed.
+    func forgetPacked() { state.withLock { $0.packed = nil } }
+
     /// From now on the object's pages come from `view`.
     func attach(_ view: ObjectView) { state.withLock { $0.view = view } }
 
     func runs(in range: PageRange) throws(StoreError) -> [(pages: PageRange, kind: RunKind)] {
-        let (view, size) = state.withLock { $0 }
+        let (view, size, packed) = state.withLock { $0 }
+        let below = Self.runs(in: range, view, size)
+        guard let packed else { return below }
+        var result: [(pages: PageRange, kind: RunKind)] = []
+        var next = 0
+        /// What lies below, up to `end`, from where the result ends.
+        func take(to end: Int) {
+            while next < below.count, below[next].pages.start < end {
+                let run = below[next].pages, start = max(run.start, result.last?.pages.end ?? range.start)
+                let part = PageRange(start: start, count: max(0, min(run.end, end) - start))
+                if !part.isEmpty { result.append((part, below[next].kind.moved(by: part.start - run.start))) }
+                if run.end > end { break }
+                next += 1
+            }
+        }
+        packed.forEach(in: range) { part, _ in
+            take(to: part.start)
+            result.append((part, .fill))
+        }
+        take(to: range.end)
+        return result
+    }
+
+    private static func runs(in range: PageRange, _ view: ObjectView?, _ size: UInt64) -> [(pages: PageRange, kind: RunKind)] {
         if let view {
-            return view.extents(in: range, joiningBelow: Self.leastRun).map { run in
+            return view.extents(in: range, joiningBelow: leastRun).map { run in
                 switch run.extent {
                 case .zeros: (run.pages, .zero)
                 case .file(let offset): (run.pages, .file(offset: offset))
@@ -44,10 +73,21 @@ final class StorePager: PageProvider {
     }
 
     func fill(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError) {
+        let (view, _, packed) = state.withLock { $0 }
         if let view {
             try view.read(range, into: destination)
         } else {
             memset(destination, 0, range.count * Page.size)
         }
+        packed?.forEach(in: range) { part, bytes in
+            memcpy(destination + (part.start - range.start) * Page.size, bytes, part.count * Page.size)
+        }
+    }
+}
+
+extension RunKind {
+    /// The kind of a run without its first pages.
+    fileprivate func moved(by pages: Int) -> RunKind {
+        if case .file(let offset) = self { .file(offset: offset + pages * Page.size) } else { self }
     }
 }

@@ -134,7 +134,11 @@ extension VMTask {
     ) throws(VMError) {
         try VMError.translating { () throws(StoreError) in
             // Committed bytes are what an invalidation shows.
-            for target in targets { if let object = memory.object(of: target) { try store.attachView(object) } }
+            for target in targets {
+                guard let object = memory.object(of: target) else { continue }
+                try object.unpack()
+                try store.attachView(object)
+            }
             try HeldAccesses.hold(range) { () throws(StoreError) in
                 do throws(StoreError) {
                     for target in targets { try memory.object(of: target)?.unmap(target.range) }

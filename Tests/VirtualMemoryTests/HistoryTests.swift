@@ -39,6 +39,40 @@ import Varve
         try store.close()
     }
 
+    /// Whether the catalog has heard of the commits, or they are in the journal yet.
+    @Test(arguments: [0, 1, 2, 3])
+    func aStateKnowsItsObjectsByTheNamesThatTheyHadThen(_ settledAfter: Int) throws {
+        try fixture.create()
+        let store = try fixture.open()
+        var versions: [Version] = []
+        func keep(_ version: Version) throws {
+            versions.append(version)
+            try store.createSnapshot("v\(versions.count)")
+            if versions.count == settledAfter { _ = try store.reclaim() }
+        }
+        let first = try store.createObject(named: "a", size: 4096)
+        try store.createObject(named: "other", size: 4096)
+        try keep(try store.version(of: .head))
+        try keep(try store.renameObject("a", to: "b"))
+        let second = try store.createObject(named: "a", size: 8192)
+        try keep(try store.version(of: .head))
+        try keep(try store.deleteObject("b"))
+        try store.deleteObject("a")
+        func size(_ name: String, _ version: Int) -> UInt64? { try? store.size(of: .init(name: name, state: .version(versions[version - 1]))) }
+        #expect((1...4).map { size("a", $0) } == [4096, nil, 8192, 8192])
+        #expect((1...4).map { size("b", $0) } == [nil, 4096, 4096, nil])
+        #expect(try store.diff(.snapshot("v1"), .snapshot("v2"), object: "a").map(\.kind) == [.removed])
+        #expect(try store.diff(.snapshot("v1"), .snapshot("v3"), object: "a").map { "\($0.id) \($0.kind)" }.sorted()
+            == ["\(first.id) removed", "\(second.id) added"])
+        #expect(try store.diff(.snapshot("v1"), .snapshot("v2"), object: "\(first.id)").isEmpty)
+        #expect(try store.diff(.snapshot("v3"), .snapshot("v4"), object: "\(first.id)").map(\.kind) == [.removed])
+        #expect(throws: StoreError.self) { try store.diff(.snapshot("v1"), .snapshot("v1"), object: "b") }
+        #expect(try store.objects(at: .snapshot("v3")).map(\.name) == ["a", "b", "other"])
+        try store.rollback(to: .snapshot("v2"))
+        #expect(try store.objects().map(\.name) == ["b", "other"])
+        try store.close()
+    }
+
     @Test func chainsOfClonesAreIndependent() throws {
         try fixture.create()
         let store = try fixture.open()

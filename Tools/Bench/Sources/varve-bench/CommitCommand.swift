@@ -52,7 +52,7 @@ struct CommitCommand: ParsableCommand {
         let benchmark = CommitBenchmark(plan: plan, choice: choice, volume: volume, report: report)
         let machine = Machine(volume: volume)
         warn(ifBusy: machine)
-        report.begin(machine: machine, objectBytes: plan.objectBytes, choice: choice)
+        report.begin(machine: machine, objectBytes: plan.objectBytes, choice: choice, bytesOfPage: bytes)
         benchmark.prepare(launches, in: workspace, seed: seed)
         sync()
         for pages in pageCounts { benchmark.measure(pages: pages) }

@@ -1,6 +1,6 @@
 /// Takes what the commit benchmark finds out, as it does.
 protocol CommitReport {
-    func begin(machine: Machine, objectBytes: Int, choice: PageChoice)
+    func begin(machine: Machine, objectBytes: Int, choice: PageChoice, bytesOfPage: Int)
     func progress(_ text: String)
     func failed(_ engine: String, _ reason: String)
     /// The engines' samples for one number of pages, in the order of the report.

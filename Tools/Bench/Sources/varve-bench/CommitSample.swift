@@ -19,9 +19,18 @@ struct CommitSample {
     var deviceBytesPerCommit: Double? { deviceBytes.map { Double($0) / Double(commits) } }
     var processBytesPerCommit: Double { Double(processBytes) / Double(commits) }
 
+    /// What a report shows of the distribution.
+    static let reportedQuantiles = [0.5, 0.9, 0.99, 0.999, 1]
+
+    var quantiles: [Double] {
+        let sorted = latencies.sorted()
+        return Self.reportedQuantiles.map { Self.quantile($0, of: sorted) }
+    }
+
+    private func quantile(_ q: Double) -> Double { Self.quantile(q, of: latencies.sorted()) }
+
     /// In microseconds, by the nearest rank.
-    private func quantile(_ q: Double) -> Double {
-        let rank = max(Int((q * Double(commits)).rounded(.up)), 1)
-        return Double(latencies.sorted()[rank - 1]) / 1000
+    private static func quantile(_ q: Double, of sorted: [UInt64]) -> Double {
+        Double(sorted[max(Int((q * Double(sorted.count)).rounded(.up)), 1) - 1]) / 1000
     }
 }

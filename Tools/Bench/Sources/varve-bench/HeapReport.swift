@@ -25,7 +25,7 @@ struct HeapReport {
     }
 
     func begin(_ machine: Machine, entries: Int) {
-        guard !json else { return line(Head(machine: machine, entries: entries)) }
+        guard !json else { return JSONLine.print(Head(machine: machine, entries: entries)) }
         print(
             """
             Linux \(machine.kernel), \(machine.processors) processors, \(machine.fileSystem) on \(machine.source), \
@@ -39,7 +39,7 @@ struct HeapReport {
         for time in times {
             let ratio = base.map { time.mean / $0 }
             if json {
-                line(Row(benchmark: benchmark, engine: time.engine, medianNs: time.median, meanNs: time.mean, ratio: ratio))
+                JSONLine.print(Row(benchmark: benchmark, engine: time.engine, medianNs: time.median, meanNs: time.mean, ratio: ratio))
             } else {
                 print(cells(time.engine, [time.median, time.mean].map { String(format: "%.0f", $0) } + [ratio.map { String(format: "%.3g", $0) } ?? "–"]))
             }
@@ -51,7 +51,7 @@ struct HeapReport {
         if !json { print("\nreopening\n\(cells("", ["median µs", "p99 µs"]))") }
         for (name, times) in times {
             if json {
-                line(Opening(name: name, medianUs: times.median * 1e6, p99Us: times.p99 * 1e6))
+                JSONLine.print(Opening(name: name, medianUs: times.median * 1e6, p99Us: times.p99 * 1e6))
             } else {
                 print(cells(name, [times.median, times.p99].map { String(format: "%.0f", $0 * 1e6) }))
             }
@@ -61,12 +61,5 @@ struct HeapReport {
     private func cells(_ name: String, _ cells: [String]) -> String {
         name.padding(toLength: 34, withPad: " ", startingAt: 0)
             + cells.map { String(repeating: " ", count: max(12 - $0.count, 1)) + $0 }.joined()
-    }
-
-    private func line(_ value: some Encodable) {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        if let data = try? encoder.encode(value) { print(String(decoding: data, as: UTF8.self)) }
     }
 }

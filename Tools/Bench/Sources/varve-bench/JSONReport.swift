@@ -6,6 +6,7 @@ struct JSONReport: CommitReport {
         let machine: Machine
         let objectBytes: Int
         let choice: String
+        let bytesOfPage: Int
     }
 
     private struct Row: Encodable {
@@ -18,10 +19,12 @@ struct JSONReport: CommitReport {
         let bytesPerCommit: Double?
         let processBytesPerCommit: Double
         let ratioToPwrite: Double?
+        /// Of `CommitSample.reportedQuantiles`.
+        let quantilesUs: [Double]
     }
 
-    func begin(machine: Machine, objectBytes: Int, choice: PageChoice) {
-        line(Head(machine: machine, objectBytes: objectBytes, choice: choice.rawValue))
+    func begin(machine: Machine, objectBytes: Int, choice: PageChoice, bytesOfPage: Int) {
+        JSONLine.print(Head(machine: machine, objectBytes: objectBytes, choice: choice.rawValue, bytesOfPage: bytesOfPage))
     }
 
     func progress(_ text: String) {
@@ -31,20 +34,13 @@ struct JSONReport: CommitReport {
     func measured(pages: Int, _ samples: [(engine: String, sample: CommitSample)]) {
         StandardError.progress("")
         for (engine, sample) in samples {
-            line(
+            JSONLine.print(
                 Row(
                     engine: engine, k: pages, commits: sample.commits, medianUs: sample.median, p99Us: sample.p99,
                     meanUs: sample.mean, bytesPerCommit: sample.deviceBytesPerCommit,
                     processBytesPerCommit: sample.processBytesPerCommit,
-                    ratioToPwrite: ratio(sample, in: samples)))
+                    ratioToPwrite: ratio(sample, in: samples), quantilesUs: sample.quantiles))
         }
         fflush(nil)
-    }
-
-    private func line(_ value: some Encodable) {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        if let data = try? encoder.encode(value) { print(String(decoding: data, as: UTF8.self)) }
     }
 }

@@ -2,10 +2,11 @@ import ArgumentParser
 import Foundation
 import Varve
 
-/// `varve-bench snapshot`: what it costs to name a state of an aged object, beside a commit of one page.
+/// `varve-bench snapshot`: what it costs to name a state of an aged object, to clone it, to go back to it and to compare it,
+/// beside a commit of one page.
 struct SnapshotCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "snapshot", abstract: "Time named snapshots of an aged object beside commits of one page.")
+        commandName: "snapshot", abstract: "Time named snapshots, clones, rollbacks and differences of an aged object beside commits of one page.")
 
     @Flag(help: "Print lines of JSON instead of a table.")
     var json = false
@@ -48,6 +49,24 @@ struct SnapshotCommand: ParsableCommand {
             "snapshot",
             [
                 ("commit of one page", commit), ("named snapshot", snapshot), ("commit of one page, named", both),
+            ])
+
+        var clone = Times(), difference = Times(), rollback = Times()
+        for round in 0..<(quick ? 20 : 100) {
+            let before = try store.version(of: .head)
+            for _ in 0..<256 { pages.write(pages.nextPage(), task.pointer(address)) }
+            let after = try store.commit()
+            clone.add(try timed { try store.clone(.init(name: "object"), as: "clone \(round)") }.seconds)
+            let (found, seconds) = try timed { try store.diff(.version(before), .version(after), object: "object") }
+            guard found.first?.lines.isEmpty == false else { throw BenchError("a commit of 256 pages shows no difference") }
+            difference.add(seconds)
+            rollback.add(try timed { try store.rollback(to: .version(before), object: "object") }.seconds)
+            _ = try store.deleteObject("clone \(round)")
+        }
+        report.print(
+            "states",
+            [
+                ("clone", clone), ("difference of 256 pages, with lines", difference), ("rollback of 256 pages", rollback),
             ])
         try store.close()
     }

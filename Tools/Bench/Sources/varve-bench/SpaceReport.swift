@@ -16,7 +16,10 @@ struct SpaceFigures {
     /// Bytes of journal that had not settled at the end.
     var youngBytes = 0
     /// The page file in use, without what LMDB has to give out again.
+    /// Sampled at even distances from the first write to the last, relative to the heap's bytes.
     private(set) var used: [Double] = []
+    /// Of them, those after the space that may be dead has filled.
+    private var steadilyUsed: [Double] = []
     private(set) var mostUsed = 0.0
     /// The page file as it lies on the disk: it never becomes smaller.
     private(set) var file = 0.0
@@ -31,7 +34,8 @@ struct SpaceFigures {
 
     mutating func add(_ now: Store.Statistics, isSteady: Bool) {
         let inUse = Double(now.pageFileBytes) - Double(now.pageFileFreeBytes)
-        if isSteady { used.append(inUse / Double(heapBytes)) }
+        used.append(inUse / Double(heapBytes))
+        if isSteady { steadilyUsed.append(inUse / Double(heapBytes)) }
         mostUsed = max(mostUsed, inUse / Double(heapBytes))
         file = max(file, Double(now.pageFileBytes) / Double(heapBytes))
         disk = max(disk, Double(now.diskBytes) / Double(heapBytes))
@@ -39,7 +43,7 @@ struct SpaceFigures {
 
     var journal: Double { Double(journalBytes) / Double(committedBytes) }
     var lifetime: Double { Double(writtenBytes) / Double(committedBytes) }
-    var meanUsed: Double { used.reduce(0, +) / Double(max(used.count, 1)) }
+    var meanUsed: Double { steadilyUsed.reduce(0, +) / Double(max(steadilyUsed.count, 1)) }
 }
 
 /// Prints figures of space, as a table or as a line of JSON each.
@@ -68,7 +72,7 @@ struct SpaceReport {
 
     func begin(_ machine: Machine) {
         if json {
-            line(machine)
+            JSONLine.print(machine)
         } else {
             Swift.print(
                 """
@@ -84,7 +88,7 @@ struct SpaceReport {
 
     func print(_ it: SpaceFigures) {
         if json {
-            line(
+            JSONLine.print(
                 Row(
                     run: it.name, heapBytes: it.heapBytes, k: it.k, committedBytes: it.committedBytes,
                     journalBytes: it.journalBytes, writtenBytes: it.writtenBytes, youngBytes: it.youngBytes,
@@ -100,12 +104,5 @@ struct SpaceReport {
                         it.seconds.p99 * 1e6, it.seconds.mean * 1e6))
         }
         fflush(nil)
-    }
-
-    private func line(_ value: some Encodable) {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        if let data = try? encoder.encode(value) { Swift.print(String(decoding: data, as: UTF8.self)) }
     }
 }

@@ -2,11 +2,12 @@ import Foundation
 
 /// A table for each number of pages.
 struct TableReport: CommitReport {
-    func begin(machine: Machine, objectBytes: Int, choice: PageChoice) {
+    func begin(machine: Machine, objectBytes: Int, choice: PageChoice, bytesOfPage: Int) {
         print(
             """
             Linux \(machine.kernel), \(machine.processors) processors, \(machine.fileSystem) on \(machine.source), \
-            \(machine.date), object of \(objectBytes >> 20) MiB, pages chosen: \(choice.rawValue)
+            \(machine.date), object of \(objectBytes >> 20) MiB, pages chosen: \(choice.rawValue)\
+            \(bytesOfPage == 4096 ? "" : ", \(bytesOfPage) bytes of each changed by Varve's engines")
             ratio: median over that of \(EngineCatalog.reference); KiB a commit: written by the device
             """)
     }

@@ -21,7 +21,7 @@ struct TimesReport {
 
     func begin(_ machine: Machine, _ object: AgedObject) {
         if json {
-            line(Head(machine: machine, objectBytes: object.pageCount * 4096, pageWrites: object.pageWrites))
+            JSONLine.print(Head(machine: machine, objectBytes: object.pageCount * 4096, pageWrites: object.pageWrites))
         } else {
             print(
                 """
@@ -39,7 +39,7 @@ struct TimesReport {
         for (name, times) in rows {
             let numbers = [times.median, times.p99, times.maximum].map { $0 * 1e6 }
             if json {
-                line(
+                JSONLine.print(
                     Row(
                         benchmark: benchmark, name: name, count: times.count, medianUs: numbers[0], p99Us: numbers[1],
                         maximumUs: numbers[2]))
@@ -55,12 +55,5 @@ struct TimesReport {
     private func cells(_ name: String, _ cells: [String]) -> String {
         name.padding(toLength: 34, withPad: " ", startingAt: 0)
             + cells.map { String(repeating: " ", count: max(12 - $0.count, 1)) + $0 }.joined()
-    }
-
-    private func line(_ value: some Encodable) {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        if let data = try? encoder.encode(value) { Swift.print(String(decoding: data, as: UTF8.self)) }
     }
 }
