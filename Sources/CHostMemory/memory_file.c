@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -44,4 +46,43 @@ int hm_swap_space(uint64_t *total, uint64_t *unused) {
     *total = info.totalswap;
     *unused = info.freeswap;
     return 0;
+}
+
+/// For file systems that make no file without a name. One name, so that a process that is killed here leaves one file at most,
+/// which the next call removes; whoever comes in between makes a file of its own.
+static int unlinked_file(const char *folder) {
+    char name[4096];
+    int length = snprintf(name, sizeof name, "%s/.shadow", folder);
+    if (length < 0 || (size_t)length >= sizeof name) return -ENAMETOOLONG;
+    int fd;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        unlink(name);
+        fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0 || errno != EEXIST) break;
+    }
+    if (fd < 0) return -errno;
+    unlink(name);
+    return fd;
+}
+
+int hm_shadow_file(const char *folder, int64_t length) {
+    // Beyond the limit the kernel would send a signal, too.
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (uint64_t)length > limit.rlim_cur) return -EFBIG;
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+    if (fd < 0) {
+        int lacks = errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT || errno == EINVAL;
+        if (!lacks) return -errno;
+        fd = unlinked_file(folder);
+        if (fd < 0) return fd;
+    }
+    if (ftruncate(fd, length) == 0) return fd;
+    int reason = errno;
+    close(fd);
+    return -reason;
+}
+
+int hm_write_back(int fd, int64_t offset, int64_t length) {
+    unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    return sync_file_range(fd, offset, length, how) < 0 ? -errno : 0;
 }

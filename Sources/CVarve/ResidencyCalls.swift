@@ -32,3 +32,18 @@ public func varve_vm_wire(
         try CVarve.task(task).task.wire(address: address, size: size, access: Protection(rawValue: wired_access))
     }
 }
+
+@c @implementation
+public func varve_set_residency(_ store: varve_store_t!, _ limit: UInt64) -> Int32 {
+    code { () throws(StoreError) in
+        try CVarve.store(store).residency = ResidencyPolicy(limit: limit == 0 ? nil : limit)
+    }
+}
+
+@c @implementation
+public func varve_trim(_ store: varve_store_t!, _ bytes: UInt64, _ left: UnsafeMutablePointer<UInt64>!) -> Int32 {
+    code { () throws(StoreError) in
+        let found = try CVarve.store(store).trim(to: bytes)
+        left?.pointee = found
+    }
+}

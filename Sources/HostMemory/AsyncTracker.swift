@@ -93,6 +93,32 @@ final class AsyncTracker: DirtyTracker {
         }
     }
 
+    func isClean(_ pages: PageRange) throws(StoreError) -> Bool {
+        let tables = table(of: pages.start)..<table(of: pages.end - 1) + 1
+        // One that is not armed was never looked at: its pages are armed where that is due, or read as stored to.
+        if !tables.allSatisfy({ isArmed[$0] }) { try armNewTables() }
+        for table in tables where isArmed[table] {
+            var isClean = true
+            let part = addresses(table..<table + 1)
+            try scanner.scan(part.clamped(to: address(of: pages.start)..<address(of: pages.end)), .written) { _ in isClean = false }
+            if !isClean { return false }
+        }
+        return true
+    }
+
+    func exchange(_ pages: PageRange, _ body: (Int32) throws(StoreError) -> Void) throws(StoreError) -> Bool {
+        guard try isClean(pages) else { return false }
+        // Page tables that are no more; one that another mapping shares, or that is as it was, is looked at anew.
+        defer {
+            for table in table(of: pages.start)...table(of: pages.end - 1) where isArmed[table] {
+                isArmed[table] = false
+                unarmedCount += 1
+            }
+        }
+        try body(protections.bits(pages.start))
+        return true
+    }
+
     /// Arms what was copied into memory while mapping: nobody has stored to it yet.
     func armCopied(_ copies: [PageRange]) throws(StoreError) {
         var next = 0

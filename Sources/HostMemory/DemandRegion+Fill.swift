@@ -77,9 +77,13 @@ extension DemandRegion {
             if state.isClosed { return true }
             guard state.generation == generation else { return false }
             for stretch in stretches {
-                try SystemCall.place(
-                    source + (stretch.start - window.start) << Page.shift, at: address(of: stretch.start),
-                    pages: stretch.count, armed: arms)
+                // Private pages that have been mapped from elsewhere meanwhile have their bytes.
+                for part in file == nil ? state.plan.demandParts(of: stretch) : [stretch] {
+                    try SystemCall.place(
+                        source + (part.start - window.start) << Page.shift, at: address(of: part.start), pages: part.count,
+                        armed: arms)
+                    if file == nil { state.placed[table(of: part.start), default: 0] += part.count }
+                }
             }
             return true
         }
@@ -89,6 +93,8 @@ extension DemandRegion {
     func poison(_ page: Int, _ error: StoreError) {
         state.withLock { state in
             guard !state.isClosed else { return }
+            // A private page that has been mapped from elsewhere meanwhile has its bytes.
+            guard file != nil || state.plan.area(holding: page)?.backing == .demand else { return }
             state.lastError = error
             let place = address(of: page)
             // The kernel refuses to poison over a write-protection marker.

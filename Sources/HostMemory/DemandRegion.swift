@@ -5,7 +5,7 @@ internal import VMTypes
 
 /// The part of a mapping that the fault service sees: where absent pages get their bytes.
 ///
-/// `state` guards every placing of pages. Its holder makes ioctls and madvise calls only: it never touches the
+/// `state` guards every placing of pages. Its holder makes system calls on mappings only: it never touches the
 /// memory and never calls the provider, so that whoever waits for a page waits for nothing else.
 final class DemandRegion: Sendable {
     struct State {
@@ -18,6 +18,8 @@ final class DemandRegion: Sendable {
         var lastError: StoreError?
         /// Which pages are filled.
         var plan: MappingPlan
+        /// Private pages that were placed and have not been traded since, by the kernel's page table.
+        var placed: [UInt64: Int] = [:]
     }
 
     let base: UInt64
@@ -47,6 +49,9 @@ final class DemandRegion: Sendable {
     func contains(_ address: UInt64) -> Bool {
         address >= base && (address - base) >> UInt64(Page.shift) < UInt64(pages.count)
     }
+
+    /// Names the kernel's page table of a page.
+    func table(of page: Int) -> UInt64 { address(of: page) >> 21 }
 
     func address(of page: Int) -> UInt64 { base + UInt64(page - pages.start) << UInt64(Page.shift) }
 

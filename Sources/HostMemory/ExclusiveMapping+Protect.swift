@@ -5,7 +5,7 @@ extension ExclusiveMapping {
     /// What accesses are allowed to the pages before the object's end, in order.
     public var protectionRuns: [(pages: PageRange, protection: Protection)] {
         var runs: [(pages: PageRange, protection: Protection)] = []
-        protections.forEachRun(in: plan.live) { runs.append(($0, Protection(rawValue: $1))) }
+        protections.forEachRun(in: live) { runs.append(($0, Protection(rawValue: $1))) }
         return runs
     }
 
@@ -13,8 +13,8 @@ extension ExclusiveMapping {
     /// stored to afterwards is all that ever was.
     public func freeze() throws(StoreError) {
         try whileMapped { () throws(StoreError) in
-            guard plan.live.count > 0 else { return }
-            try SystemCall.protect(address(of: plan.live.start), plan.live.count << Page.shift, PROT_READ)
+            guard live.count > 0 else { return }
+            try SystemCall.protect(address(of: live.start), live.count << Page.shift, PROT_READ)
         }
     }
 
@@ -34,7 +34,7 @@ extension ExclusiveMapping {
         // Write access implies read access: so does the hardware.
         let bits = protection.bits | (protection.contains(.write) ? PROT_READ : 0)
         try whileMapped { () throws(StoreError) in
-            let live = pages.intersection(plan.live)
+            let live = pages.intersection(self.live)
             if live.count > 0 {
                 if let tracker {
                     try tracker.protect(live, bits)
@@ -43,7 +43,7 @@ extension ExclusiveMapping {
                     protections.set(live, bits)
                 }
             }
-            let beyond = PageRange(start: max(pages.start, plan.live.end), count: 0)
+            let beyond = PageRange(start: max(pages.start, live.end), count: 0)
             if beyond.start < pages.end {
                 try SystemCall.protect(address(of: beyond.start), (pages.end - beyond.start) << Page.shift, bits)
             }

@@ -31,9 +31,9 @@ extension ExclusiveMapping {
             defer { close(file) }
             var entries = [UInt64](repeating: 0, count: 8192)
             var resident = 0
-            var page = plan.live.start
-            while page < plan.live.end {
-                let wanted = min(entries.count, plan.live.end - page) * 8
+            var page = live.start
+            while page < live.end {
+                let wanted = min(entries.count, live.end - page) * 8
                 let position = Int(address(of: page) >> UInt64(Page.shift)) * 8
                 let got = entries.withUnsafeMutableBytes { pread(file, $0.baseAddress, wanted, off_t(position)) }
                 guard got >= 8 else { break }

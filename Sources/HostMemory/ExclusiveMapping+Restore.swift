@@ -14,6 +14,10 @@ extension ExclusiveMapping {
         guard writable else { throw StoreError(.readOnly, "The mapping at \(hexadecimal(address)) holds no stores") }
         try whileMapped { () throws(StoreError) in
             let buffer = FillBuffer()
+            // Bytes may come to private memory that no store has brought there.
+            ages.stored(ranges[...])
+            // What was copied of them is not what they are going to hold.
+            copies = [:]
             for range in ranges where range.count > 0 {
                 for run in try provider.checkedRuns(in: range) { try restore(run.pages, run.kind, buffer) }
             }

@@ -23,11 +23,26 @@ public final class ExclusiveMapping: @unchecked Sendable {
     public let demandFill: Bool
 
     let provider: any PageProvider
-    let plan: MappingPlan
     let protections: ProtectionTable
     let region: DemandRegion?
+    /// The pages before the object's end.
+    let live: PageRange
     /// Guarded by `lock`, like all that follows; nil for a read-only mapping or one without live pages.
     let tracker: (any DirtyTracker)?
+    /// What lies where; `DemandRegion` has the same.
+    var plan: MappingPlan
+    var ages: TableAges
+    /// Where traded pages go; nil until some do, and again when a forked child shows it.
+    var shadow: ShadowFile?
+    var shadowsMade = 0
+    /// The tables that are being copied to the shadow file.
+    var copies: [Int: TableCopy] = [:]
+    /// Tables whose bytes could not be had or written, by when they were last stored to before.
+    var failed: [Int: UInt32] = [:]
+    /// Pages of a file that are mapped, and not yet made ready for looks for stores.
+    var unprepared: [PageRange] = []
+    /// Pages that must stay in memory.
+    var wired: [PageRange] = []
     var isMapped = true
     private let lock = Mutex(())
 
@@ -38,12 +53,15 @@ public final class ExclusiveMapping: @unchecked Sendable {
     ///   - pages: The object's pages. They may reach beyond the object's end.
     ///   - minimumRun: Shorter runs of the file are not mapped from it; raised where the host's limit of mappings
     ///     asks for it.
+    ///   - spill: Where more bytes than `most` would have to be copied to private memory, now or when they are touched, they
+    ///     go to a shadow file now; if that fails, they come to private memory.
     /// - Throws: The provider's errors; `.unsupported` where the host lacks what `tracking` or `demandFill` needs;
     ///   `.full` at a limit of the host. The range is then a bare reservation.
     public init(
         address: UInt64, pages: PageRange, provider: any PageProvider, writable: Bool,
         tracking: DirtyTracking = HostCapabilities.current.preferredTracking,
-        demandFill: Bool = HostCapabilities.current.demandFaults, minimumRun: Int = 16
+        demandFill: Bool = HostCapabilities.current.demandFaults, minimumRun: Int = 16,
+        spill: (home: ShadowHome, most: UInt64)? = nil
     ) throws(StoreError) {
         try Userfault.refuseInForkedChild()
         guard address % UInt64(Page.size) == 0, address != 0, pages.count > 0, pages.start >= 0,
@@ -52,8 +70,19 @@ public final class ExclusiveMapping: @unchecked Sendable {
         try HostCapabilities.current.check(writable ? tracking : nil, demandFill)
 
         let runs = try provider.checkedRuns(in: pages)
-        let plan = MappingPlan(
+        var plan = MappingPlan(
             runs, pages: pages, minimumRun: minimumRun, demandFill: demandFill, budget: MappingBudget.available)
+        let pageNumber = address >> UInt64(Page.shift)
+        var shadow: ShadowFile?
+        if let spill, UInt64(plan.privatePages(runs)) << UInt64(Page.shift) > spill.most {
+            var spilling = MappingPlan(
+                runs, pages: pages, minimumRun: minimumRun, demandFill: false, budget: MappingBudget.available)
+            if let made = try? ShadowFile(spill.home, pages: pages, generation: 0),
+                (try? made.take(&spilling, provider, TableAges(pages: plan.live, firstPageNumber: pageNumber))) != nil {
+                plan = spilling
+                shadow = made
+            }
+        }
         let protections = try ProtectionTable(
             pages: pages, standard: writable ? PROT_READ | PROT_WRITE : PROT_READ)
         let arms = writable && tracking == .asyncWriteProtect
@@ -63,7 +92,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
         }
         var tracker: (any DirtyTracker)?
         do {
-            let layout = MappingLayout(address: address, pages: pages, plan: plan, provider: provider)
+            let layout = MappingLayout(address: address, pages: pages, plan: plan, provider: provider, shadow: shadow)
             try layout.mapMemory(writable: writable, preferSmallPages: arms)
             if let region { FaultService.add(region) }
             try layout.register(arms: arms)
@@ -99,6 +128,11 @@ public final class ExclusiveMapping: @unchecked Sendable {
         self.protections = protections
         self.region = region
         self.tracker = tracker
+        live = plan.live
+        self.shadow = shadow
+        if shadow != nil { shadowsMade = 1 }
+        ages = TableAges(pages: plan.live, firstPageNumber: pageNumber)
+        ages.stored(plan.copies[...])
     }
 
     deinit { unmap() }
@@ -131,6 +165,7 @@ public final class ExclusiveMapping: @unchecked Sendable {
             tracker?.stop()
             if let region { FaultService.remove(region) }
             MappingBudget.use(-plan.areas.count)
+            retireShadow()
         }
     }
 
@@ -147,8 +182,8 @@ public final class ExclusiveMapping: @unchecked Sendable {
 
     /// Refuses pages that are not mapped, or lie beyond the object's end.
     func checkLive(_ range: PageRange) throws(StoreError) {
-        guard range.isWithin(plan.live) else {
-            throw StoreError(.invalid, "\(range.text) are not within the mapped \(plan.live)")
+        guard range.isWithin(live) else {
+            throw StoreError(.invalid, "\(range.text) are not within the mapped \(live)")
         }
     }
 }

@@ -8,6 +8,8 @@ struct MappingLayout {
     let pages: PageRange
     let plan: MappingPlan
     let provider: any PageProvider
+    /// The file of `.shadow` areas.
+    var shadow: ShadowFile?
 
     private func address(of page: Int) -> UInt64 { address + UInt64(page - pages.start) << UInt64(Page.shift) }
 
@@ -27,10 +29,15 @@ struct MappingLayout {
         }
         if !plan.copies.isEmpty, !writable { try SystemCall.protect(address, length, asked) }
         for area in plan.areas {
-            guard case .file(let offset) = area.backing else { continue }
+            let file: Int32, offset: Int
+            switch area.backing {
+            case .plain, .demand: continue
+            case .file(let place): (file, offset) = (provider.fileDescriptor, place)
+            case .shadow: (file, offset) = (shadow!.descriptor, shadow!.offset(of: area.pages.start))
+            }
             try SystemCall.map(
                 address(of: area.pages.start), area.pages.count << Page.shift, protection: asked,
-                flags: MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file: provider.fileDescriptor, offset: offset)
+                flags: MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file: file, offset: offset)
             if preferSmallPages {
                 try? SystemCall.advise(
                     address(of: area.pages.start), area.pages.count << Page.shift, Int32(MADV_NOHUGEPAGE))

@@ -11,6 +11,8 @@ struct MappingPlan: Sendable {
         case demand
         /// Private pages of the provider's file.
         case file(offset: Int)
+        /// Private pages of the mapping's shadow file of that generation, each at its place.
+        case shadow(Int)
     }
 
     struct Area: Sendable, Equatable {
@@ -21,7 +23,7 @@ struct MappingPlan: Sendable {
     /// In order, without gaps; they cover `live`.
     private(set) var areas: [Area] = []
     /// Ranges to copy while mapping, where nothing fills on demand.
-    private(set) var copies: [PageRange] = []
+    var copies: [PageRange] = []
     /// The pages before the object's end.
     private(set) var live: PageRange
 
@@ -113,11 +115,19 @@ struct MappingPlan: Sendable {
 
     /// The area that holds a live page.
     func area(holding page: Int) -> Area? {
+        guard let index = index(endingAfter: page), areas[index].pages.contains(page) else { return nil }
+        return areas[index]
+    }
+
+    /// The first area that ends after a page.
+    func index(endingAfter page: Int) -> Int? {
         var low = 0, high = areas.count
         while low < high {
             let middle = (low + high) / 2
             if areas[middle].pages.end <= page { low = middle + 1 } else { high = middle }
         }
-        return low < areas.count && areas[low].pages.contains(page) ? areas[low] : nil
+        return low < areas.count ? low : nil
     }
+
+    mutating func replaceAreas(_ range: ClosedRange<Int>, with made: [Area]) { areas.replaceSubrange(range, with: made) }
 }

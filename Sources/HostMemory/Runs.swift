@@ -61,6 +61,19 @@ extension [PageRange] {
         }
         replaceSubrange(first..<last, with: CollectionOfOne(joined))
     }
+
+    /// Takes a run out of runs that are in order and don't touch.
+    mutating func removeRun(_ run: PageRange) {
+        guard run.count > 0 else { return }
+        let first = firstIndex(endingAfter: run.start)
+        var last = first
+        while last < count, self[last].start < run.end { last += 1 }
+        guard first < last else { return }
+        var rest: [PageRange] = []
+        rest.appendRun(start: self[first].start, end: run.start)
+        rest.appendRun(start: run.end, end: self[last - 1].end)
+        replaceSubrange(first..<last, with: rest)
+    }
 }
 
 extension PageRange {

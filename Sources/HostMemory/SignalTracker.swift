@@ -177,6 +177,20 @@ final class SignalTracker: DirtyTracker {
         }
     }
 
+    func isClean(_ pages: PageRange) throws(StoreError) -> Bool {
+        try exclusively { () throws(StoreError) in self.findMarked(pages) }
+        return found.isEmpty
+    }
+
+    /// No store is lost: unmarked pages are not writable, and handlers wait.
+    func exchange(_ pages: PageRange, _ body: (Int32) throws(StoreError) -> Void) throws(StoreError) -> Bool {
+        try exclusively { () throws(StoreError) in
+            self.findMarked(pages)
+            if self.found.isEmpty { try body(self.protections.bits(pages.start) & ~PROT_WRITE) }
+        }
+        return found.isEmpty
+    }
+
     func protect(_ pages: PageRange, _ bits: Int32) throws(StoreError) {
         try exclusively { () throws(StoreError) in
             // Marked pages that may be stored to again stay closed: the first store faults and opens them.

@@ -38,6 +38,11 @@ enum SystemCall {
         case ENOMEM:
             return StoreError(
                 .full, "\(name) failed: \(text)", advice: "Raise vm.max_map_count, or free memory", errno: number)
+        case ENOSPC, EDQUOT:
+            return StoreError(.full, "\(name) failed: \(text)", advice: "Free space on the disk", errno: number)
+        case EFBIG:
+            return StoreError(
+                .full, "\(name) failed: \(text)", advice: "Raise the limit of a file's size (ulimit -f)", errno: number)
         case EMFILE, ENFILE:
             return StoreError(
                 .full, "\(name) failed: \(text)", advice: "Raise the limit of open files", errno: number)

@@ -26,7 +26,7 @@ extension PageStore {
     }
 
     /// Bytes of journal that one transaction takes at most, unless one record alone is larger.
-    private static let batchBytes = 24 << 20
+    public static let batchBytes = 24 << 20
 
     /// Settles one batch; false where there was nothing to do. What lies in the last `newest` bytes of the journal stays there.
     @discardableResult

@@ -89,7 +89,7 @@ extension PersistentHeap {
         }
         do throws(HeapError) {
             let space = try made(in: task, of: store, options)
-            _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'") }
+            _ = try HeapError.translating { () throws(StoreError) in try store.commit(message: "make the heap '\(name)'", mayTrade: false) }
             return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
         } catch {
             // No later commit is to keep it in a window.

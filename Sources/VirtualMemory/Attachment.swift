@@ -152,10 +152,12 @@ final class Attachment: @unchecked Sendable {
             case .commit:
                 try requireWriting("a commit")
                 response.version = try store.commit(
-                    message: request.message ?? "", durability: request.isDeferred == true ? .deferred : .synced).rawValue
+                    message: request.message ?? "", durability: request.isDeferred == true ? .deferred : .synced,
+                    mayTrade: false).rawValue
             case .createSnapshot:
                 try requireWriting("a snapshot")
-                response.version = try store.commit(message: request.message ?? "", snapshot: request.name ?? "").rawValue
+                response.version = try store.commit(
+                    message: request.message ?? "", snapshot: request.name ?? "", mayTrade: false).rawValue
             case .inherit:
                 guard let inherited else { return false }
                 response.path = HostFiles.absolute(store.path)

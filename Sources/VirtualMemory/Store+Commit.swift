@@ -19,10 +19,19 @@ extension Store {
     ///   manager did not take pages of its object; the next commit returns them again. `.wrongState`: within a transaction or
     ///   a change of a heap, which would be torn.
     ///
-    /// What other threads store meanwhile is in this version or in the next.
+    /// What other threads store meanwhile is in this version or in the next; where a `ResidencyPolicy` sets a limit, no thread
+    /// may store to exclusive memory meanwhile.
     @discardableResult
     public func commit(
         message: String = "", durability: Durability = .synced, declaredOnly: Bool = false, snapshot: String? = nil
+    ) throws(StoreError) -> Version {
+        try commit(message: message, durability: durability, declaredOnly: declaredOnly, snapshot: snapshot, mayTrade: true)
+    }
+
+    /// `commit`; of private memory nothing is given back where `mayTrade` is false: whoever stores to it did not ask for the
+    /// commit, and is not quiet.
+    package func commit(
+        message: String = "", durability: Durability = .synced, declaredOnly: Bool = false, snapshot: String? = nil, mayTrade: Bool
     ) throws(StoreError) -> Version {
         var operations: [StoreOperation] = []
         if let snapshot {
@@ -30,7 +39,8 @@ extension Store {
         }
         let (version, returns) = try capturing { () throws(StoreError) in
             try withMemory { (memory) throws(StoreError) in
-                let version = try commit(&memory, operations, message: message, durability: durability, declaredOnly: declaredOnly)
+                let version = try commit(
+                    &memory, operations, message: message, durability: durability, declaredOnly: declaredOnly, mayTrade: mayTrade)
                 defer { memory.returns = [] }
                 return (version, memory.returns)
             }
@@ -52,7 +62,8 @@ extension Store {
     }
 
     func commit(
-        _ memory: inout Memory, _ operations: [StoreOperation], message: String, durability: Durability, declaredOnly: Bool
+        _ memory: inout Memory, _ operations: [StoreOperation], message: String, durability: Durability, declaredOnly: Bool,
+        mayTrade: Bool
     ) throws(StoreError) -> Version {
         try requireWriter("a commit")
         try checkOpen(memory)
@@ -108,6 +119,7 @@ extension Store {
         for object in taken { object.pending.removeAll(keepingCapacity: true) }
         if !returned.isEmpty { beginReturns(returned, version, &memory) }
         committed(&memory)
+        if mayTrade { keepLimit(memory, isDeclared: declaredOnly) }
         return version
     }
 
@@ -122,6 +134,7 @@ extension Store {
         try object.gatherForeign()
         object.pending = joined(object.pending)
         let declared = joined(object.declared)
+        object.exclusiveMapping?.noteStored(declared)
         #if DEBUG
             let known = joined(object.pending + declared)
             try object.gather()
@@ -220,7 +233,7 @@ extension Store {
     }
 
     /// Whether pages that were stored to, or that a declared commit left marked, hold other bytes than the last commit.
-    private func differs(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) -> Bool {
+    func differs(_ object: MappedObject, _ runs: [PageRange]) throws(StoreError) -> Bool {
         guard !runs.isEmpty else { return false }
         try attachView(object)
         let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)

@@ -24,6 +24,8 @@ extension Store: ForkParticipant {
             }
         }
         leave(pinned, plan)
+        // What of a shadow file the child has, it has mapped.
+        for object in memory.mapped.values { object.exclusiveMapping?.closeShadow(in: plan) }
         for descriptor in server.withLock({ $0 })?.descriptors ?? [] { plan.close(descriptor) }
         if let descriptor = pages.writerDescriptor { plan.close(descriptor) }
         pages.prepareFork()

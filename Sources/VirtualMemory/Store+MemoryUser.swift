@@ -37,6 +37,15 @@ extension Store {
         return result
     }
 
+    /// Runs `body` while nobody changes memory in steps.
+    func excludingChanges<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+        try ForkedChild.refuse()
+        guard let user = memoryUser.withLock({ $0.user }) else { return try body() }
+        try user.beginCapture()
+        defer { user.endCapture(isCommitted: false) }
+        return try body()
+    }
+
     /// Puts memory back in `body`, which returns once all of it is as the version says, or, where not `isWhole`, a part.
     func restoring<Result>(isWhole: Bool = true, _ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
         try ForkedChild.refuse()

@@ -49,16 +49,19 @@ extension Store {
         /// The store is closed again in a moment: who wants to write meanwhile waits for that, ten seconds at most, where
         /// any other writer is `.locked` at once. For programs that look and go, as the commands do.
         public var isBrief: Bool
+        /// How much memory of exclusive objects stays private to the process.
+        public var residency: ResidencyPolicy
 
         public init(
             access: Access = .write, tracking: DirtyTracking? = nil, demandFill: Bool? = nil, checksOnMap: Bool = false,
-            isBrief: Bool = false
+            isBrief: Bool = false, residency: ResidencyPolicy = .keepsAll
         ) {
             self.access = access
             self.tracking = tracking
             self.demandFill = demandFill
             self.checksOnMap = checksOnMap
             self.isBrief = isBrief
+            self.residency = residency
         }
     }
 

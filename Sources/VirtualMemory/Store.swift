@@ -43,6 +43,9 @@ public final class Store: @unchecked Sendable {
     /// Objects of memory entries that are no more.
     let handlesToRelease = Mutex<[ObjectID]>([])
     let memoryUser = Mutex(WeakMemoryUser())
+    let residencyKeeper: ResidencyKeeper
+    /// Where memory goes that is traded: the store's folder, whatever the working directory becomes.
+    let shadowHome: ShadowHome
     private let mutex = Mutex(())
     private var memory = Memory()
 
@@ -54,6 +57,9 @@ public final class Store: @unchecked Sendable {
         tracking = options.tracking ?? HostCapabilities.current.preferredTracking
         demandFill = options.demandFill ?? HostCapabilities.current.demandFaults
         checksOnMap = options.checksOnMap
+        residencyKeeper = ResidencyKeeper(options.residency)
+        // Settling needs room for what the ring holds, so that the ring is not full too where trading has filled the disk.
+        shadowHome = ShadowHome(folder: HostFiles.absolute(path), reserve: UInt64(pages.ringBytes + PageStore.batchBytes))
         feeder = CatalogFeeder(pages: pages, catalog: catalog)
     }
 

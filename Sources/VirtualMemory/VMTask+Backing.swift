@@ -86,7 +86,7 @@ extension VMTask {
                     address: placement.range.lowerBound,
                     pages: PageRange(start: Int(placement.offset >> UInt64(Page.shift)), count: placement.range.count >> Page.shift),
                     provider: pager, writable: store.isWriter, tracking: store.tracking, demandFill: store.demandFill,
-                    minimumRun: store.leastMappedRun)
+                    minimumRun: store.leastMappedRun, spill: store.isWriter ? store.spill : nil)
                 return MappedObject(id: placement.object, home: .exclusive(mapping), pager: pager, size: view.size)
             }
             if view.isCurrent { return object }

@@ -28,7 +28,7 @@ extension VMTask {
         if flags.contains(.killPages) { try drop(range) }
         if flags.contains(.synchronous) || flags.contains(.asynchronous) {
             let durability: Durability = flags.contains(.synchronous) ? .synced : .deferred
-            _ = try VMError.translating { () throws(StoreError) in try store.commit(durability: durability) }
+            _ = try VMError.translating { () throws(StoreError) in try store.commit(durability: durability, mayTrade: false) }
         }
         if flags.contains(.invalidate) { try drop(range) }
         if flags.contains(.deactivate) {
@@ -164,7 +164,9 @@ extension VMTask {
         guard !pages.isEmpty else { return }
         try VMError.translating { () throws(StoreError) in
             switch object.home {
-            case .exclusive: try Population.wire(address: entry.start, byteCount: pages.count << Page.shift, isPinned)
+            case .exclusive(let mapping):
+                try Population.wire(address: entry.start, byteCount: pages.count << Page.shift, isPinned)
+                mapping.keep(pages, isPinned)
             case .shared:
                 for mapping in object.mappings(in: entry.range) {
                     guard let part = mapping.pages(in: entry.range) else { continue }

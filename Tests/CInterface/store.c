@@ -64,6 +64,30 @@ TEST(a_declared_commit_takes_what_was_declared) {
     EXPECT(VARVE_INVALID, varve_commit(store, NULL, 4, NULL, NULL));
 }
 
+TEST(private_memory_is_given_back) {
+    varve_object_t object;
+    OK(varve_object_create(store, "o", 1024 * PAGE, VARVE_OBJECT_EXCLUSIVE, "made", &object));
+    vm_address_t address = map_object(task, object, 1024, 0);
+    for (uint64_t page = 0; page < 1024; page++) *at(address + page * PAGE) = (unsigned char)page;
+    OK(varve_commit(store, NULL, 0, NULL, NULL));
+    uint64_t left = 1;
+    OK(varve_trim(store, 0, &left));
+    CHECK(left == 0);
+    *at(address + 5 * PAGE) = 77;
+    OK(varve_trim(store, 0, &left));
+    CHECK(left >= PAGE);
+    for (uint64_t page = 0; page < 1024; page++) CHECK(*at(address + page * PAGE) == (page == 5 ? 77 : (unsigned char)page));
+    OK(varve_set_residency(store, 1));
+    *at(address + 6 * PAGE) = 78;
+    OK(varve_commit(store, NULL, 0, NULL, NULL));
+    CHECK(*at(address + 5 * PAGE) == 77 && *at(address + 6 * PAGE) == 78);
+    OK(varve_set_residency(store, 0));
+    OK(varve_trim(store, 0, NULL));
+    EXPECT(VARVE_INVALID, varve_trim(NULL, 0, NULL));
+    EXPECT(VARVE_INVALID, varve_set_residency(NULL, 0));
+    OK(varve_release(object));
+}
+
 static int find_snapshot(void *context, const varve_snapshot_t *snapshot) {
     char *names = context;
     strcat(strcat(names, snapshot->name), snapshot->object ? "# " : " ");

@@ -132,6 +132,13 @@ class MapTests(StoreTest):
 
 
 class HistoryTests(StoreTest):
+    def test_private_memory_is_given_back(self):
+        self.assertEqual(self.store.trim(), 0)
+        self.store.set_residency(limit=1 << 20)
+        self.store.commit()
+        self.store.set_residency()
+        self.assertEqual(self.store.trim(bytes=4096), 0)
+
     def test_commit_abandon_rollback(self):
         address = self.map("o", 1)
         memory = self.task.memory(address, PAGE)

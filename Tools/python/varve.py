@@ -169,6 +169,8 @@ _commit = _call(_store, "commit", _handle, _text, _unsigned, _text, _to_u64)
 _flush = _call(_store, "flush", _handle)
 _abandon = _call(_store, "abandon", _handle)
 _is_changed = _call(_store, "is_changed", _handle, _to_int)
+_set_residency = _call(_store, "set_residency", _handle, _u64)
+_trim = _call(_store, "trim", _handle, _u64, _to_u64)
 _backup = _call(_store, "backup", _handle, _text)
 _release = _declare(_int, "release", _handle)
 _object_create = _call(_store, "object_create", _handle, _text, _u64, _int, _text, _to_handle)
@@ -555,6 +557,22 @@ class Store:
     def abandon(self):
         """Undoes what is not committed, in place."""
         _abandon(self._handle)
+
+    def set_residency(self, limit=None):
+        """Says how much memory of exclusive objects (heaps among them) stays private: `limit` bytes after a commit, or all.
+
+        With a limit nothing may store to such memory while a commit runs, but heaps by their own calls: it may be lost.
+        """
+        _set_residency(self._handle, limit or 0)
+
+    def trim(self, bytes=0):
+        """Gives private memory of exclusive objects back until so many bytes are left; returns how many are.
+
+        No byte changes. Nothing may store to such memory meanwhile, but heaps by their own calls.
+        """
+        left = _u64()
+        _trim(self._handle, bytes, left)
+        return left.value
 
     @property
     def changed(self):

@@ -76,6 +76,10 @@ int hm_punch(int fd, int64_t offset, int64_t length);
 /// The next offset that has memory or swap space, -ENXIO where none has; the next that has none.
 int64_t hm_next_data(int fd, int64_t offset);
 int64_t hm_next_hole(int fd, int64_t offset);
+/// A sparse file of a fixed length without a name in a folder; a descriptor or a negated errno.
+int hm_shadow_file(const char *folder, int64_t length);
+/// Writes a range of a file to its disk, without a flush of the disk; 0 or a negated errno.
+int hm_write_back(int fd, int64_t offset, int64_t length);
 /// Locks pages that are mapped in, and the others once they are.
 int hm_lock_on_fault(uint64_t start, uint64_t length);
 /// The host's swap space; 0 or a negated errno.

@@ -118,6 +118,31 @@ int varve_abandon(varve_store_t store);
 int varve_is_changed(varve_store_t store, boolean_t *changed);
 
 /*
+ * varve_set_residency: says how much memory of exclusive objects (heaps among them) stays private to the process, from the
+ * next commit on.
+ *
+ * limit  bytes that they may have together after a commit, 0 for no limit; what was unused longest is traded: its bytes
+ *        go to a file without a name in the store's folder, and come back when they are touched
+ *
+ * With a limit no thread, system call or device may store to exclusive memory while varve_commit or varve_heap_commit
+ * runs, where the kernel tracks stores: such a store may be lost. What heaps' own calls change is held off by them.
+ * Commits of attached processes, of vm_msync and of making a heap trade nothing: they need no quiet writers.
+ * VARVE_WRONG_STATE.
+ */
+int varve_set_residency(varve_store_t store, uint64_t limit);
+
+/*
+ * varve_trim: gives private memory of exclusive objects back, what was unused longest first, until `bytes` of it are left;
+ * no byte changes. *left is optional: the bytes that are left at most.
+ *
+ * What is not committed, wired memory, and memory that may not be read stay, each with all of the same 2 MiB. No thread, system call or device stores to exclusive memory
+ * meanwhile, or that store may be lost; what heaps' own calls change is held off by them.
+ *
+ * VARVE_FULL, VARVE_IO: what is not yet traded stays as it was. VARVE_WRONG_STATE: closed; within a transaction.
+ */
+int varve_trim(varve_store_t store, uint64_t bytes, uint64_t *left);
+
+/*
  * varve_backup: copies the store, as of its last commit, to a new path: whole or not at all, and while it is in use.
  *
  * VARVE_STORE_EXISTS, VARVE_FULL, VARVE_IO.

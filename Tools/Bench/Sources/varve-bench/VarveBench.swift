@@ -16,7 +16,7 @@ struct VarveBench: ParsableCommand {
         abstract: "Measure Varve beside other ways to make memory durable.",
         subcommands: [
             CommitCommand.self, SnapshotCommand.self, OpenCommand.self, VMCommand.self, SpaceCommand.self, HeapCommand.self,
-            ThreadsCommand.self, FaultsCommand.self, BigCommand.self, ReportCommand.self,
+            ThreadsCommand.self, FaultsCommand.self, BigCommand.self, ReportCommand.self, ResidencyCommand.self,
             EngineCommand.self, OpenChildCommand.self, PinChildCommand.self, HeapEngineCommand.self, DictionaryEngineCommand.self,
         ])
 }
