@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -83,6 +84,10 @@ int hm_shadow_file(const char *folder, int64_t length) {
 }
 
 int hm_write_back(int fd, int64_t offset, int64_t length) {
+    // Its files have no pages of their own to wait for: those of the file below are synced with it.
+    const unsigned long overlay = 0x794c7630;
+    struct statfs info;
+    if (fstatfs(fd, &info) == 0 && (unsigned long)info.f_type == overlay) return fdatasync(fd) < 0 ? -errno : 0;
     unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
     return sync_file_range(fd, offset, length, how) < 0 ? -errno : 0;
 }

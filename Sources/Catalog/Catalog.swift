@@ -59,9 +59,12 @@ public final class Catalog: Sendable {
     public var mark: Version {
         get throws(StoreError) {
             if let known = try use("read the mark", { knownMark.withLock { $0 } }) { return known }
-            let mark = try read("read the mark") { try Self.mark(in: $0) }
-            remember(mark)
-            return mark
+            // Remembered before anything else can move it.
+            return try read("read the mark") { db in
+                let mark = try Self.mark(in: db)
+                remember(mark)
+                return mark
+            }
         }
     }
 

@@ -21,7 +21,10 @@ final class ShadowFile {
         descriptor = Int32(try SystemCall.check("making a shadow file") { Int(hm_shadow_file(home.folder, length)) })
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // In a forked child the number may be another file's by now.
+        if hm_is_forked_child() == 0 { close(descriptor) }
+    }
 
     private func place(_ range: PageRange) -> PageRange { PageRange(start: range.start - pages.start, count: range.count) }
 

@@ -26,7 +26,8 @@ extension Store.Memory {
         let layers = range.isEmpty ? [] : changes(id, source, view, differing, within: live, range)
         let copied = joined(layers.flatMap(\.runs))
         let packed = try VMError.translating { () throws(StoreError) in
-            store.demandFill ? try pack(layers, copied, size) : nil
+            store.demandFill && copied.count <= (view == nil ? PackedPages.mostRunsAlone : PackedPages.mostRuns)
+                ? try pack(layers, copied, size) : nil
         }
         let pager = StorePager(view: view, size: size, packed: packed, fileDescriptor: store.pages.pageFileDescriptor)
         let copy = try fresh(size: size, pager: pager, base: base, store)

@@ -20,6 +20,11 @@ final class PackedPages: @unchecked Sendable {
 
     /// More pages go to the copy's memory at once: they would take twice the memory until the next commit.
     static let most = 8192
+    /// More runs do too: where the copy has no pages beside them, each is registered for demand faults by itself, as kernel
+    /// mappings of its own.
+    static let mostRuns = 1024
+    /// The same where there is nothing but them.
+    static let mostRunsAlone = 64
 
     /// - Parameter runs: In order, apart from each other; not none.
     init(_ runs: [PageRange]) throws(StoreError) {

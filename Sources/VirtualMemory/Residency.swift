@@ -6,7 +6,7 @@ public import VMTypes
 /// What is stored to becomes private memory. Private memory that is committed, and that nobody stores to, can be *traded*: its
 /// bytes go to a file of the process's own, without a name, in the store's folder, from which the kernel reads them when they
 /// are touched, and whose pages in memory are the kernel's to give to others. No byte changes. The file takes up to the
-/// object's size on the disk, until the object is unmapped.
+/// object's size on the disk, until the object is unmapped, and once more for each forked child that still maps a part of it.
 ///
 /// Trading needs threads that store to exclusive memory to be quiet, where stores are tracked by `asyncWriteProtect`: whoever
 /// sets a limit sees to it that no thread, system call or device stores to exclusive memory while the program's own

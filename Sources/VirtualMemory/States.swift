@@ -116,51 +116,57 @@ extension Store {
             let info = if let number { try pages.object(number) } else { try pages.object(named: reference) }
             return info.flatMap { $0.isLive ? ($0.id, $0.name) : nil }
         }
-        let (moment, later) = try objectChanges(until: version)
-        let known = if let number { try catalog.object(id: number, at: moment) } else { try catalog.object(named: reference, at: moment) }
-        var found = known.map { (id: $0.id, name: $0.name ?? "") }
-        for change in later {
-            switch change {
-            case .createObject(let id, let name, _, _), .renameObject(let id, let name):
-                if number == nil ? name == reference : id == number { found = (id, name) } else if found?.id == id { found = nil }
-            case .deleteObject(let id):
-                if found?.id == id { found = nil }
-            default: break
+        return try fromCatalog(at: version) { (moment, later) throws(StoreError) in
+            let known =
+                if let number { try catalog.object(id: number, at: moment) } else { try catalog.object(named: reference, at: moment) }
+            var found = known.map { (id: $0.id, name: $0.name ?? "") }
+            for change in later {
+                switch change {
+                case .createObject(let id, let name, _, _), .renameObject(let id, let name):
+                    if number == nil ? name == reference : id == number { found = (id, name) } else if found?.id == id { found = nil }
+                case .deleteObject(let id):
+                    if found?.id == id { found = nil }
+                default: break
+                }
             }
+            return found
         }
-        return found
     }
 
     /// The objects of a version with the names they had then.
     func objectNames(at version: Version) throws(StoreError) -> [(id: ObjectID, name: String)] {
         if isHead(version) { return try pages.objects().filter(\.isLive).map { ($0.id, $0.name) } }
-        let (moment, later) = try objectChanges(until: version)
-        let known = try catalog.objects(at: moment).map { (id: $0.id, name: $0.name ?? "") }
-        guard !later.isEmpty else { return known }
-        var names = Dictionary(known.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
-        for change in later {
-            switch change {
-            case .createObject(let id, let name, _, _), .renameObject(let id, let name): names[id] = name
-            case .deleteObject(let id): names[id] = nil
-            default: break
+        return try fromCatalog(at: version) { (moment, later) throws(StoreError) in
+            let known = try catalog.objects(at: moment).map { (id: $0.id, name: $0.name ?? "") }
+            guard !later.isEmpty else { return known }
+            var names = Dictionary(known.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
+            for change in later {
+                switch change {
+                case .createObject(let id, let name, _, _), .renameObject(let id, let name): names[id] = name
+                case .deleteObject(let id): names[id] = nil
+                default: break
+                }
             }
+            return names.map { (id: $0.key, name: $0.value) }.sorted { $0.id < $1.id }
         }
-        return names.map { (id: $0.key, name: $0.value) }.sorted { $0.id < $1.id }
     }
 
     /// Whether a version is what the page store's own tables say.
     private func isHead(_ version: Version) -> Bool { version == (isWriter ? pages.flushedVersion : pages.settledVersion) }
 
-    /// A version that the catalog knows, `version` or an earlier one, and what has happened to objects from there to `version`.
-    private func objectChanges(until version: Version) throws(StoreError) -> (moment: Version, later: [StoreOperation]) {
-        guard isWriter else { return (version, []) }
+    /// Calls `body` with a version that the catalog knows, `version` or an earlier one, and with what has happened to objects from
+    /// there to `version`.
+    private func fromCatalog<Result>(
+        at version: Version, _ body: (_ moment: Version, _ later: [StoreOperation]) throws(StoreError) -> Result
+    ) throws(StoreError) -> Result {
+        guard isWriter else { return try body(version, []) }
         while true {
             let mark = try catalog.mark
-            guard mark < version else { return (version, []) }
+            guard mark < version else { return try body(version, []) }
             let later = try pages.commits(after: mark).filter { $0.version <= version }
-            // What the catalog has taken meanwhile may be gone from the outbox.
-            guard try catalog.mark == mark else { continue }
-            return (mark, later.flatMap { $0.operations.filter(\.changesObjects) })
+            let result = try body(mark, later.flatMap { $0.operations.filter(\.changesObjects) })
+            // What the catalog has taken meanwhile may be gone from the outbox, and what it needs no longer from its tables.
+            if try catalog.mark == mark { return result }
         }
     }
 

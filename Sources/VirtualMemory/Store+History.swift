@@ -264,6 +264,11 @@ extension Store {
         } else {
             try objectNames(at: version)
         }
+        if object == nil {
+            // The maps of both states are asked for below.
+            try pages.settle()
+            try feeder.catchUp()
+        }
         let kept = Set(targets.map(\.id))
         var reborn: [ObjectID: ObjectID] = [:]
         if object == nil {
@@ -310,7 +315,7 @@ extension Store {
         return (operations, restores)
     }
 
-    /// What makes the maps of a past version show objects under the numbers that they have from now on.
+    /// What makes the maps of a past version, which the catalog knows, show objects under the numbers that they have from now on.
     private func renumberedMaps(at version: Version, _ numbers: [ObjectID: ObjectID]) throws(StoreError) -> [CatalogChange] {
         var changes: [CatalogChange] = []
         for task in try catalog.tasks(at: version) {
@@ -324,10 +329,8 @@ extension Store {
         return changes
     }
 
-    /// Whether a task's map is another than at `version`.
+    /// Whether a task's map is another than at `version`; the catalog knows both.
     private func tasksDiffer(from version: Version) throws(StoreError) -> Bool {
-        try pages.settle()
-        try feeder.catchUp()
         let before = try catalog.tasks(at: version)
         let now = try catalog.tasks()
         guard before.map(\.id) == now.map(\.id) else { return true }

@@ -62,10 +62,17 @@ extension Store {
         }
     }
 
-    /// Asks the kernel what was stored to, and keeps it as pending unless all of it is as committed.
+    /// Asks the kernel what was stored to, and keeps as pending what is not as committed.
     private func forgetEqual(_ object: MappedObject) throws(StoreError) {
         try object.gather()
-        if !object.pending.isEmpty, try !differs(object, object.pending) { object.pending.removeAll(keepingCapacity: true) }
+        var kept: [PageRange] = []
+        for run in object.pending {
+            for page in run.start..<run.end {
+                let one = PageRange(start: page, count: 1)
+                if try differs(object, [one]) { kept.append(one) }
+            }
+        }
+        object.pending = joined(kept)
     }
 
     /// Bytes of copies that wait for the disk together, in memory beside what they are copies of.

@@ -74,14 +74,19 @@ final class StorePager: PageProvider {
 
     func fill(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError) {
         let (view, _, packed) = state.withLock { $0 }
-        if let view {
-            try view.read(range, into: destination)
-        } else {
-            memset(destination, 0, range.count * Page.size)
+        func below(_ pages: PageRange) throws(StoreError) {
+            let target = destination + (pages.start - range.start) * Page.size
+            guard pages.count > 0 else { return }
+            if let view { try view.read(pages, into: target) } else { memset(target, 0, pages.count * Page.size) }
         }
-        packed?.forEach(in: range) { part, bytes in
+        var next = range.start
+        // What lies under a packed page may be damaged.
+        try packed?.forEach(in: range) { (part, bytes) throws(StoreError) in
+            try below(PageRange(start: next, count: part.start - next))
             memcpy(destination + (part.start - range.start) * Page.size, bytes, part.count * Page.size)
+            next = part.end
         }
+        try below(PageRange(start: next, count: range.end - next))
     }
 }
 

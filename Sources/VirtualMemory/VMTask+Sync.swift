@@ -67,6 +67,8 @@ extension VMTask {
                 try object.gather()
                 let dropped = object.pending.map { $0.intersection(entry.pages) }.filter { !$0.isEmpty }
                 if object.managed == nil { try object.restore(dropped) } else { try object.giveUp(dropped) }
+                // A copy's lineage may begin with another state than the one that its pages came from.
+                if object.base != nil, memory.created.contains(id) { continue }
                 for run in dropped { object.pending = object.pending.flatMap { $0.subtracting(run) } }
             }
         }

@@ -36,7 +36,7 @@ struct EnumeratorTests {
     @Test func theStoreKeepsWhatItAcknowledged() throws {
         var lab = LabPrograms.lab(LabPrograms.adapter("varve"), in: scratch)
         lab.recoveryEvery = 60
-        try search(lab, Budget.of(quick: 60, default: 300, full: 4000), perSeed: 100)
+        try search(lab, Budget.of(quick: 60, default: 300, full: 3000), perSeed: 100)
     }
 
     /// The lab sees: where one file's flushes count for nothing, acknowledged commits are gone.

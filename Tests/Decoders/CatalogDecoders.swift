@@ -23,6 +23,7 @@ final class CatalogDecoders: Sendable {
             let found = try UnpairedCatalog(path: path, readOnly: false)
             catalog = try found.paired(with: found.storeID)
             tasks = try catalog.tasks().map(\.id)
+            try catalog.rest()
             cells = try catalog.queue.writeWithoutTransaction { db in
                 // A file may hold anything. Its folder goes with `store`: what SQLite would write beside it is in memory.
                 for pragma in ["ignore_check_constraints = ON", "foreign_keys = OFF", "journal_mode = MEMORY", "synchronous = OFF"] {
@@ -59,6 +60,7 @@ final class CatalogDecoders: Sendable {
         try turn.withLock { (_) throws in
             try catalog.queue.write { try $0.execute(sql: "UPDATE OR IGNORE \(table) SET \"\(column)\" = ?", arguments: [value]) }
             let result = Result { try read() }
+            try catalog.rest()
             try catalog.queue.write { try $0.execute(sql: "DELETE FROM \(table); INSERT INTO \(table) SELECT * FROM temp.whole_\(table)") }
             try result.get()
         }

@@ -12,22 +12,25 @@ struct DamagedCopyTests {
     /// Word `index` of every page of the object, so that no page looks like another.
     private static func word(_ page: Int, _ index: Int) -> UInt64 { UInt64(page + 1) &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(index) &* 0x1234_5679 }
 
-    /// A store whose task has a copy of an object, of which page 20 is damaged on the disk.
-    private func damaged() throws -> (fixture: StoreFixture, address: UInt64) {
+    /// A store whose task has a copy of an object, of which page 20 is damaged on the disk; the object itself, where it is exclusive.
+    private func damaged(_ residency: Residency = .shared) throws -> (fixture: StoreFixture, address: UInt64) {
         let fixture = StoreFixture()
         try fixture.create()
         var store = try fixture.open()
         var task = try store.task(named: "main")
-        let object = try store.createObject(named: "a", size: UInt64(Self.pages) * Self.page)
+        let object = try store.createObject(named: "a", size: UInt64(Self.pages) * Self.page, residency: residency)
         let source = try task.map(size: object.size, object: object)
         for page in 0..<Self.pages {
             for index in 0..<512 { task.pointer(source + UInt64(page * 4096 + index * 8)).storeBytes(of: Self.word(page, index), as: UInt64.self) }
         }
         try store.commit()
-        let address = try task.map(size: object.size, object: object, copy: true)
-        try store.commit()
-        try task.deallocate(address: source, size: object.size)
-        try store.commit()
+        var address = source
+        if residency == .shared {
+            address = try task.map(size: object.size, object: object, copy: true)
+            try store.commit()
+            try task.deallocate(address: source, size: object.size)
+            try store.commit()
+        }
         try store.close()
         // Into the page store's file.
         store = try fixture.open()
@@ -77,6 +80,22 @@ struct DamagedCopyTests {
         // Nor does a copy of the copy show other bytes.
         let again = try task.remap(size: UInt64(Self.pages) * Self.page, source: task, sourceAddress: address, copy: true).address
         #expect(failure { _ = try task.read(address: again + 20 * Self.page, size: 1) }?.code == .memoryError)
+        try store.close()
+    }
+
+    /// What was stored over a damaged page, which loads of a heap's memory don't check, is whole in a copy of it.
+    @Test func aCopyHasWhatWasStoredOverADamagedPage() throws {
+        let (fixture, address) = try damaged(.exclusive)
+        let store = try fixture.open()
+        let task = try store.task(named: "main")
+        let bad = address + 20 * Self.page
+        memset(task.pointer(bad), 7, 4096)
+        let copy = try task.remap(size: UInt64(Self.pages) * Self.page, source: task, sourceAddress: address, copy: true).address
+        #expect(task.pointer(copy + 20 * Self.page + 800).load(as: UInt8.self) == 7)
+        #expect(task.pointer(copy + 19 * Self.page).load(as: UInt64.self) == Self.word(19, 0))
+        #expect(task.pointer(copy + 21 * Self.page).load(as: UInt64.self) == Self.word(21, 0))
+        try store.commit()
+        #expect(try task.read(address: copy + 20 * Self.page, size: Self.page).allSatisfy { $0 == 7 })
         try store.close()
     }
 

@@ -39,6 +39,28 @@ import Varve
         try store.close()
     }
 
+    /// The catalog has heard of neither state: nothing has settled.
+    @Test func mapsComeBackThatTheCatalogHasNotHeardOf() throws {
+        try fixture.create()
+        let store = try fixture.open()
+        var task = try store.task(named: "main")
+        let named = try task.map(size: 8192, object: try store.createObject(named: "a", size: 8192))
+        let nameless = try task.allocate(size: 4096)
+        task.pointer(named).storeBytes(of: 1, as: Int.self)
+        task.pointer(nameless).storeBytes(of: 2, as: Int.self)
+        try store.commit(snapshot: "then")
+        try task.deallocate(address: nameless, size: 4096)
+        try store.commit()
+        try task.terminate()
+        try store.commit()
+        try store.rollback(to: .snapshot("then"))
+        task = try store.task(named: "main")
+        #expect(task.entries.map(\.start) == [named, nameless])
+        #expect(task.pointer(named).load(as: Int.self) == 1)
+        #expect(task.pointer(nameless).load(as: Int.self) == 2)
+        try store.close()
+    }
+
     /// Whether the catalog has heard of the commits, or they are in the journal yet.
     @Test(arguments: [0, 1, 2, 3])
     func aStateKnowsItsObjectsByTheNamesThatTheyHadThen(_ settledAfter: Int) throws {

@@ -95,6 +95,31 @@ import Varve
         #expect(bench.words(copy, pages, of: try bench.reopened(options).task(named: "main")) == wanted)
     }
 
+    /// The lineage of a copy at the end of a long chain begins with the chain's first object, which has other bytes.
+    @Test(arguments: everyMode)
+    func anInvalidatedCopyOfALongChainKeepsWhatItShows(_ options: Store.OpenOptions) throws {
+        let (bench, object, _) = try bench(options, [])
+        var copy = try bench.task.map(size: UInt64(pages) * page, object: object, copy: true)
+        for link in 0..<12 {
+            bench.set(copy + UInt64(link) * page, -link - 1)
+            try bench.store.commit()
+            let next = try bench.task.remap(size: UInt64(pages) * page, source: bench.task, sourceAddress: copy, copy: true).address
+            try bench.store.commit()
+            try bench.task.deallocate(address: copy, size: UInt64(pages) * page)
+            copy = next
+        }
+        let wanted = (0..<pages).map { $0 < 12 ? -$0 - 1 : $0 + 1 }
+        let last = try bench.task.remap(size: UInt64(pages) * page, source: bench.task, sourceAddress: copy, copy: true).address
+        try bench.task.sync(address: last, size: UInt64(pages) * page, .killPages)
+        #expect(bench.words(last, pages) == wanted)
+        let after = try bench.task.remap(size: UInt64(pages) * page, source: bench.task, sourceAddress: last, copy: true).address
+        try bench.store.commit()
+        for address in [last, after] { #expect(bench.words(address, pages) == wanted) }
+        try bench.store.close()
+        let task = try bench.reopened(options).task(named: "main")
+        for address in [last, after] { #expect(bench.words(address, pages, of: task) == wanted) }
+    }
+
     @Test func manyChangedPagesAreCopiedToo() throws {
         let bench = try Bench()
         let count = 9_000
