@@ -13,6 +13,7 @@
 ///     sqlite-wal        a write-ahead log, synchronous FULL
 ///     sqlite-off        a rollback journal, synchronous OFF
 ///     plain-file        a file that is written anew in its place, without any care
+///     plain-file-large  the same with 256 KiB of zeros in front
 ///
 /// Returns the exit status; 64 where the store or the verb is not known.
 int crash_adapter_run(const char *store, int count, const char *const *arguments);

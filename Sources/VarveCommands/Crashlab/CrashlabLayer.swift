@@ -44,7 +44,7 @@ struct CrashlabLab {
         case .faults: try controlled(Faults.run)
         case .badFiles: try controlled(BadFiles.run)
         case .bits: try controlled(EveryBit.run)
-        case .fullDisks: try controlled(FullDisks.run)
+        case .fullDisks: try controlled(FullDisks.run, by: ("plain-file-large", Self.careless.what))
         case .shutdown: try controlled(Shutdowns.run)
         }
     }
