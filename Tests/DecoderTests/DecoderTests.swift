@@ -7,7 +7,7 @@ import Testing
 /// process; what it was given then is in the file that is printed first.
 @Suite(.serialized) struct DecoderTests {
     private static let seed = ProcessInfo.processInfo.environment["VARVE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0..<1 << 40)
-    private static let mutations = Budget.of(quick: 2000, default: 10_000, full: 100_000)
+    private static let mutations = Budget.of(quick: 2000, default: 10_000, full: 30_000)
     private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Corpus")
 
     private static func corpus(of decoder: FuzzTarget) throws -> [[UInt8]] {

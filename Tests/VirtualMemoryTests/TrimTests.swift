@@ -188,7 +188,7 @@ import Varve
         for page in 0..<pages { Self.set(task, address, page, 1) }
         try store.commit()
         let gate = Mutex<[UInt64]>([UInt64](repeating: 1, count: Int(pages)))
-        let rounds = Budget.of(quick: 60, default: 300, full: 3_000)
+        let rounds = Budget.of(quick: 60, default: 300, full: 1_500)
         let running = Atomic<Int>(2)
         DispatchQueue.concurrentPerform(iterations: 3) { thread in
             var random = SeededGenerator(seed: UInt64(thread))
@@ -244,7 +244,7 @@ import Varve
                 return
             }
         }
-        for step in 0..<Budget.of(quick: 60, default: 200, full: 2_000) {
+        for step in 0..<Budget.of(quick: 60, default: 200, full: 1_000) {
             switch Int.random(in: 0..<16, using: &random) {
             case 0..<5:
                 let base = Int.random(in: 0..<pages, using: &random), count = Int.random(in: 1...300, using: &random)
