@@ -72,6 +72,7 @@ extension PersistentHeap {
         }
         let task = try attach(name, in: store, isRelocatable: options.relocatable)
         if let region = store.firstRegion(of: task) {
+            try HeapError.translating { () throws(StoreError) in try store.loadHeader(of: region) }
             let space = try existing(at: region.address, bytes: region.byteCount, task, store)
             return PersistentHeap(store: store, name: name, space: space, isOwnStore: isOwnStore)
         }

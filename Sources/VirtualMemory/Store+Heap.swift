@@ -1,4 +1,5 @@
 internal import AddressMap
+internal import HostMemory
 internal import PageStore
 package import VMTypes
 
@@ -15,6 +16,11 @@ extension Store {
     /// The first region of a task.
     package func firstRegion(of task: VMTask) -> HeapRegion? {
         task.entries.first.map { HeapRegion(address: $0.start, byteCount: Int($0.end - $0.start), isUnwritten: false) }
+    }
+
+    /// Brings the first bytes of a heap into memory, so that a disk that fails is an error of its opening and no signal.
+    package func loadHeader(of region: HeapRegion) throws(StoreError) {
+        try Population.load(address: region.address, byteCount: min(Page.size, region.byteCount))
     }
 
     /// Maps the object of that name into a task; makes it, of exclusive residency, where it is not there.
