@@ -25,7 +25,7 @@ struct LayerTests {
 
     /// What two processors look at in less than a minute, each.
     private static let states = Budget.of(quick: 8, default: 40, full: 500)
-    private static let faults = Budget.of(quick: 8, default: 40, full: 150)
+    private static let faults = Budget.of(quick: 8, default: 40, full: 400)
     private static let damages = Budget.of(quick: 8, default: 200, full: 1000)
     private static let bits = Budget.of(quick: 20, default: 500, full: 6000)
 

@@ -50,6 +50,13 @@ final class CrashlabStore {
 
     func address(_ slot: Int) -> UInt64 { base + UInt64(slot) * CrashlabModel.slotBytes }
 
+    /// A page that is about to be stored to: where it can't be had, this says so, and a plain access would raise SIGBUS.
+    func place(_ slot: Int, page: Int) throws -> UnsafeMutableRawPointer {
+        let address = address(slot) + UInt64(page * CrashlabPage.size)
+        _ = try task.read(address: address, size: 1)
+        return task.pointer(address)
+    }
+
     func close() throws {
         try heap.close()
         try store.close()

@@ -41,7 +41,7 @@ final class CrashlabWork {
         var durable = first
         for number in 1...CrashlabModel.extraCount {
             let seed = CrashlabModel.extraSeed(number, after: first)
-            CrashlabPage.fill(open.task.pointer(open.address(0)) + CrashlabModel.extraPage(number) * CrashlabPage.size, seed)
+            CrashlabPage.fill(try open.place(0, page: CrashlabModel.extraPage(number)), seed)
             open.words[CrashlabModel.extraKey(number)] = Int(seed)
             let isDeferred = number % 2 == 0
             let last = try open.heap.commit(durability: isDeferred ? .deferred : .synced)
@@ -73,7 +73,7 @@ final class CrashlabWork {
         func bytes(_ pages: Int) -> UInt64 { UInt64(pages * CrashlabPage.size) }
         switch step {
         case .store(let writes, let isDeferred):
-            for (slot, page, seed) in writes { CrashlabPage.fill(task.pointer(open.address(slot)) + page * CrashlabPage.size, seed) }
+            for (slot, page, seed) in writes { CrashlabPage.fill(try open.place(slot, page: page), seed) }
             try commit(isDeferred: isDeferred)
         case .change(let changes, let inTransaction, let isDeferred):
             let words = open.words
