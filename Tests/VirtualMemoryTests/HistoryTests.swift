@@ -8,15 +8,21 @@ import Varve
 @Suite struct HistoryTests {
     let fixture = StoreFixture()
 
-    @Test func rollingTheStoreBackBringsDeletedObjectsAndTheirMapsBack() throws {
-        try fixture.create()
-        var store = try fixture.open()
-        var task = try store.task(named: "main")
+    /// A region of the object "a" and one without a name, which hold 1 and 2 in the snapshot "then".
+    private func snapshotOfTwoRegions(_ store: Store, _ task: VMTask) throws -> (named: UInt64, nameless: UInt64) {
         let named = try task.map(size: 8192, object: try store.createObject(named: "a", size: 8192))
         let nameless = try task.allocate(size: 4096)
         task.pointer(named).storeBytes(of: 1, as: Int.self)
         task.pointer(nameless).storeBytes(of: 2, as: Int.self)
         try store.commit(snapshot: "then")
+        return (named, nameless)
+    }
+
+    @Test func rollingTheStoreBackBringsDeletedObjectsAndTheirMapsBack() throws {
+        try fixture.create()
+        var store = try fixture.open()
+        var task = try store.task(named: "main")
+        let (named, nameless) = try snapshotOfTwoRegions(store, task)
         try task.deallocate(address: named, size: 8192)
         try task.deallocate(address: nameless, size: 4096)
         try store.commit()
@@ -44,11 +50,7 @@ import Varve
         try fixture.create()
         let store = try fixture.open()
         var task = try store.task(named: "main")
-        let named = try task.map(size: 8192, object: try store.createObject(named: "a", size: 8192))
-        let nameless = try task.allocate(size: 4096)
-        task.pointer(named).storeBytes(of: 1, as: Int.self)
-        task.pointer(nameless).storeBytes(of: 2, as: Int.self)
-        try store.commit(snapshot: "then")
+        let (named, nameless) = try snapshotOfTwoRegions(store, task)
         try task.deallocate(address: nameless, size: 4096)
         try store.commit()
         try task.terminate()
