@@ -51,7 +51,11 @@ let package = Package(
                 "VMTypes", "CLMDB", "CXXHash", .product(name: "HashTreeCollections", package: "swift-collections"),
             ],
             swiftSettings: strict),
-        .target(name: "Catalog", dependencies: ["VMTypes", "Migrations", grdb], swiftSettings: strict),
+        // Checksums under SQLite's pages: a layer of file operations, in C as SQLite calls it.
+        .target(
+            name: "CCatalog", dependencies: ["CXXHash"], cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])],
+            linkerSettings: [.linkedLibrary("sqlite3")]),
+        .target(name: "Catalog", dependencies: ["VMTypes", "Migrations", "CCatalog", grdb], swiftSettings: strict),
         .target(
             name: "VirtualMemory",
             dependencies: ["VMTypes", "AddressMap", "HostMemory", "PageStore", "Catalog"],
@@ -112,10 +116,11 @@ let package = Package(
             dependencies: ["CrashLab", "TestSupport", "varve", "varve-crash-child"], swiftSettings: strict),
         .testTarget(
             name: "DecoderTests", dependencies: ["Decoders", "TestSupport"], exclude: ["Corpus"], swiftSettings: strict),
-        .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport", grdb], swiftSettings: strict),
         .testTarget(
             name: "VirtualMemoryTests",
-            dependencies: ["Varve", "VirtualMemory", "HostMemory", "TestSupport", "varve-spawn-child"], swiftSettings: strict),
+            dependencies: ["Varve", "VirtualMemory", "HostMemory", "PageStore", "Catalog", "TestSupport", "varve-spawn-child"],
+            swiftSettings: strict),
         .testTarget(
             name: "PersistentHeapTests", dependencies: ["Varve", "PersistentHeap", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "ExamplesTests", dependencies: ["TestSupport", "varve-examples"], swiftSettings: strict),

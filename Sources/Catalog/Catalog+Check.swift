@@ -1,22 +1,41 @@
+internal import CCatalog
 internal import GRDB
 public import VMTypes
 
 extension Catalog {
     /// Looks through the whole catalog and says what is wrong, one sentence a problem; empty where nothing is.
     ///
-    /// It checks SQLite's own structures, references between tables, that no two states of an object or a
+    /// It checks the checksum of each page, SQLite's own structures, references between tables, that no two states of an object or a
     /// task are valid at one version, that live names are used once, that no two entries of a task overlap
     /// at any version, and that nothing is later than the mark.
     public func check() throws(StoreError) -> [String] {
         do throws(StoreError) {
             return try read("check the catalog") { db in
-                var problems = try Self.structure(db)
+                var problems = try Self.pages(db)
+                if problems.isEmpty { problems += try Self.structure(db) }
                 if problems.isEmpty { problems += try Self.contents(db) }
                 return problems
             }
         } catch where error.code == .damaged {
             return [error.message]
         }
+    }
+
+    /// As many damaged pages as are named.
+    private static let manyPages = 1_000
+
+    private static func pages(_ db: Database) throws -> [String] {
+        // The file may not change meanwhile.
+        _ = try mark(in: db)
+        var found: UInt32 = 0
+        var code: Int32 = 0
+        let numbers = [UInt32](unsafeUninitializedCapacity: manyPages) { numbers, count in
+            code = cc_damaged_pages(
+                UnsafeMutableRawPointer(db.sqliteConnection), numbers.baseAddress, UInt32(manyPages), &found)
+            count = Int(found)
+        }
+        guard code == 0 else { throw DatabaseError(resultCode: ResultCode(rawValue: code)) }
+        return numbers.map { "page \($0) of the catalog (\(CC_PAGE) bytes) is not what was written" }
     }
 
     private static func structure(_ db: Database) throws -> [String] {

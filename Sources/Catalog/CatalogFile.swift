@@ -1,3 +1,4 @@
+internal import CCatalog
 internal import GRDB
 internal import Glibc
 internal import VMTypes
@@ -18,6 +19,9 @@ enum CatalogFile {
         // Who may write reads in one transaction (`Catalog.read`).
         configuration.allowsUnsafeTransactions = !readOnly
         configuration.prepareDatabase { db in
+            // Before anything is read or written: what it makes has checksums.
+            let code = cc_reserve(UnsafeMutableRawPointer(db.sqliteConnection))
+            guard code == 0 else { throw DatabaseError(resultCode: ResultCode(rawValue: code), message: "no room for checksums") }
             // A mapped file that is cut short would raise SIGBUS.
             try db.execute(sql: "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
             try db.execute(sql: "PRAGMA temp_store = MEMORY")
@@ -26,9 +30,33 @@ enum CatalogFile {
             try db.execute(sql: Mutant.isPlanted(.catalogNotSynced) ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL")
             if isReading { try db.execute(sql: "BEGIN DEFERRED TRANSACTION") }
         }
-        do { return try DatabaseQueue(path: path, configuration: configuration) } catch {
+        do { return try DatabaseQueue(path: name(of: path), configuration: configuration) } catch {
             throw .catalog(error, doing: "open the catalog", path: path)
         }
+    }
+
+    /// The URI by which SQLite opens the file through the layer that checks its pages.
+    static func name(of path: String) throws(StoreError) -> String {
+        guard let layer = cc_layer() else {
+            throw StoreError(.io, "SQLite takes no layer under its files", advice: "Free memory and try again", path: path)
+        }
+        let marks = Set("/-_.~".utf8)
+        let escaped = path.utf8.map { byte in
+            let isPlain = marks.contains(byte) || byte < 0x80 && (Character(UnicodeScalar(byte)).isLetter || Character(UnicodeScalar(byte)).isNumber)
+            return isPlain ? String(UnicodeScalar(byte)) : (byte < 16 ? "%0" : "%") + String(byte, radix: 16)
+        }.joined()
+        // Two slashes would begin the name of a host, which may be empty.
+        return "file:\(path.hasPrefix("/") ? "//" : "")\(escaped)?vfs=\(String(cString: layer))"
+    }
+
+    /// Brings the file at `path`, which nobody else has open, to the format of `schema`; no journal is left.
+    static func migrate(_ path: String, to schema: CatalogSchema, doing: String) throws(StoreError) {
+        let queue = try open(path, readOnly: false)
+        defer { try? queue.close() }
+        do {
+            try schema.migrate(queue)
+            try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = DELETE") }
+        } catch { throw .catalog(error, doing: doing, path: path) }
     }
 
     /// Makes an empty file, and refuses to touch one that is there.

@@ -10,6 +10,9 @@ struct CatalogSchema: Sendable {
     /// What this build knows.
     static let current = CatalogSchema(steps: Migrations.all)
 
+    /// The first format whose pages have checksums.
+    static let checkedFormat = 2
+
     let steps: [(identifier: String, sql: String)]
 
     /// The format that all steps together make; a file holds it as SQLite's `user_version`.

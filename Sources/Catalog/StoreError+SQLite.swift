@@ -1,3 +1,4 @@
+internal import CCatalog
 internal import GRDB
 internal import VMTypes
 
@@ -23,6 +24,11 @@ extension StoreError {
     static let rebuildAdvice = "The catalog is derived: `varve repair` makes it again from the page store"
 
     private static func sqlite(_ error: DatabaseError, doing: String, path: String) -> StoreError {
+        if error.extendedResultCode == .SQLITE_IOERR_DATA {
+            return StoreError(
+                .damaged, "could not \(doing): page \(cc_last_damaged()) of the catalog (\(CC_PAGE) bytes) is not what was written",
+                advice: rebuildAdvice, path: path)
+        }
         let (code, advice) = meaning(of: error.resultCode)
         let reason = error.message ?? "no message"
         let number = "SQLite \(error.extendedResultCode.rawValue)"

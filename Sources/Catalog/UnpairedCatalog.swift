@@ -39,11 +39,16 @@ public struct UnpairedCatalog: Sendable {
     /// The catalog, as that of the store `storeID`, migrated where it is older and may be changed; closed where this throws
     /// `.mismatchedFiles`, `.readOnly` or what the migration met.
     public func paired(with storeID: [UInt8]) throws(StoreError) -> Catalog {
-        do throws(StoreError) { try adopt(storeID) } catch {
+        do throws(StoreError) {
+            try adopt(storeID)
+            guard format < schema.format else { return catalog }
+            let migrated = try migrated()
+            migrated.remember(mark)
+            return migrated
+        } catch {
             close()
             throw error
         }
-        return catalog
     }
 
     /// Gives it up.
@@ -58,7 +63,10 @@ public struct UnpairedCatalog: Sendable {
                 path: catalog.path)
         }
         catalog.remember(mark)
-        guard format < schema.format else { return }
+    }
+
+    /// The catalog in the current format, opened anew; this one is closed.
+    private func migrated() throws(StoreError) -> Catalog {
         guard !catalog.readOnly else {
             throw StoreError(
                 .readOnly, "the catalog has format \(format) and must become format \(schema.format)",
@@ -66,7 +74,13 @@ public struct UnpairedCatalog: Sendable {
         }
         try catalog.rest()
         try catalog.syncJournal()
-        try catalog.use("migrate the catalog to format \(schema.format)") { try schema.migrate(catalog.queue) }
+        if format < CatalogSchema.checkedFormat {
+            try catalog.rewrite(schema)
+        } else {
+            try catalog.use("migrate the catalog to format \(schema.format)") { try schema.migrate(catalog.queue) }
+        }
+        catalog.close()
+        return try Catalog(path: catalog.path, readOnly: false)
     }
 
     private func name(_ id: [UInt8]) -> String {

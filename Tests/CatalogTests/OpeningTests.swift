@@ -38,7 +38,7 @@ import VMTypes
             Issue.record("it was opened")
         } catch {
             #expect(error.code == .newerFormat)
-            #expect(error.message.contains("format 3") && error.message.contains("format 1"))
+            #expect(error.message.contains("format 4") && error.message.contains("format 2"))
             #expect(error.path == f.path)
         }
     }
@@ -52,7 +52,7 @@ import VMTypes
         defer { migrated.close() }
         #expect(try migrated.object(named: "kept")?.size == 1)
         #expect(try migrated.check() == [])
-        #expect(Catalog.currentFormat == 1)
+        #expect(Catalog.currentFormat == 2)
     }
 
     @Test func readOnlyReadsAndChangesNothing() throws {

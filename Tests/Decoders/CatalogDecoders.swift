@@ -38,7 +38,7 @@ final class CatalogDecoders: Sendable {
 
     /// STRICT tables refuse what a damaged file may hold.
     private static func forgetTypes(_ path: String) throws {
-        let queue = try DatabaseQueue(path: path)
+        let queue = try CatalogFile.open(path, readOnly: false)
         try queue.writeWithoutTransaction { db in
             try db.execute(sql: "PRAGMA writable_schema = ON")
             try db.execute(sql: "UPDATE sqlite_schema SET sql = replace(replace(sql, 'STRICT, ', ''), ') STRICT', ')')")

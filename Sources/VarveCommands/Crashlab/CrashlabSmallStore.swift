@@ -44,18 +44,15 @@ struct CrashlabSmallStore {
 
     init(_ request: CrashlabCheck.Request) { self.request = request }
 
-    /// What the catalog alone says is other than it was.
-    private struct Believed: Error { var what: String }
-
-    /// As `CrashlabCheck.inspect`: `refused` and why, `ok`, or `ok` with the earlier version that it holds; `believed` where the
-    /// catalog, which has no checksums, says of maps and past names what it never said. Throws where the rest is what it never was.
+    /// As `CrashlabCheck.inspect`: `refused` and why, `ok`, or `ok` with the earlier version that it holds. Throws where it is what it
+    /// never was.
     func inspect() throws -> String {
         do {
             let store = try Store.open(path, options: .init(checksOnMap: true))
             // Whatever comes of it: the next store lies in the same place.
             defer { try? store.close() }
             return try inspect(store)
-        } catch let error as StoreError { return try CrashlabCheck.refusal(error) } catch let error as Believed { return "believed: \(error.what)" }
+        } catch let error as StoreError { return try CrashlabCheck.refusal(error) }
     }
 
     private func inspect(_ store: Store) throws -> String {
@@ -80,13 +77,13 @@ struct CrashlabSmallStore {
         try compareMap(store, .head)
         if hasSnapshot { try compareMap(store, .snapshot(Self.snapshot)) }
         let task = try store.task(named: Self.task)
-        guard task.windowBase == (try store.regions(ofTask: Self.task).first?.start) else { throw Believed(what: "where the task lies") }
+        guard task.windowBase == (try store.regions(ofTask: Self.task).first?.start) else { throw CrashlabViolation("the task lies elsewhere") }
         try compare(UnsafeRawBufferPointer(start: task.pointer(task.windowBase), count: Self.size), "memory", hasSecond)
         try store.close()
         return hasSecond ? "ok" : "ok at version \(found) of \(versions[2])"
     }
 
-    /// What the page store alone says, but for the name under which a past state is asked for.
+    /// What the page store says.
     private func compareBytes(_ store: Store, _ at: Store.State, _ hasSecond: Bool) throws {
         let reference = Store.ObjectReference(name: Self.object, state: at)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(try store.size(of: reference)), alignment: 8)
@@ -95,14 +92,14 @@ struct CrashlabSmallStore {
         try compare(UnsafeRawBufferPointer(buffer), "'\(Self.object)' of \(at)", hasSecond)
     }
 
-    /// What the catalog says of the head and of the snapshot.
+    /// What the catalog says.
     private func compareMap(_ store: Store, _ at: Store.State) throws {
         let names = try store.objects(at: at).map(\.name)
-        guard names == [Self.object] else { throw Believed(what: "the objects of \(at) are \(names)") }
+        guard names == [Self.object] else { throw CrashlabViolation("the objects of \(at) are \(names)") }
         let regions = try store.regions(ofTask: Self.task, at: at)
         guard regions.count == 1, let region = regions.first, region.end - region.start == UInt64(Self.size), region.objectName == Self.object,
             region.offset == 0, region.current == .default
-        else { throw Believed(what: "the regions of \(at) are \(regions)") }
+        else { throw CrashlabViolation("the regions of \(at) are \(regions)") }
     }
 
     private func compare(_ bytes: UnsafeRawBufferPointer, _ what: String, _ hasSecond: Bool) throws {

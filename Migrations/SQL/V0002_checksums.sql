@@ -1,0 +1,1 @@
+-- Each page ends with a checksum, which no statement sees: the file was written anew before this step.
