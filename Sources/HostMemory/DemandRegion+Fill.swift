@@ -4,13 +4,15 @@ internal import Synchronization
 internal import VMTypes
 
 extension DemandRegion {
-    /// Places the absent pages of `window`, of which `page` is awaited; returns what prevented it.
+    /// Places the absent pages of `window`, of which `page` is awaited; with a pace, only those that are worth it. Returns what
+    /// prevented it.
     func fill(
-        _ window: PageRange, for page: Int, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner
+        _ window: PageRange, for page: Int, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner,
+        _ pace: ReadPace? = nil
     ) -> StoreError? {
         do throws(StoreError) {
             while let generation = state.withLock({ $0.isClosed ? nil : $0.generation }) {
-                let stretches = try fetch(window, for: page, scratch, scanner)
+                let stretches = try fetch(window, for: page, scratch, scanner, pace)
                 if try place(stretches, window, generation, scratch) { return nil }
             }
             return nil
@@ -21,7 +23,8 @@ extension DemandRegion {
 
     /// Brings bytes into `scratch`, whose first page is the window's; returns which pages it brought.
     private func fetch(
-        _ window: PageRange, for page: Int, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner
+        _ window: PageRange, for page: Int, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner,
+        _ pace: ReadPace?
     ) throws(StoreError) -> [PageRange] {
         var wanted: [PageRange] = []
         var awaitsZeros = false
@@ -33,8 +36,17 @@ extension DemandRegion {
             }
         }
         var stretches = try absent(wanted, scanner)
-        for stretch in stretches {
-            try provider.fill(stretch, into: scratch.pointer(toPage: stretch.start - window.start))
+        func fill() throws(StoreError) {
+            for stretch in stretches { try provider.fill(stretch, into: scratch.pointer(toPage: stretch.start - window.start)) }
+        }
+        if let pace {
+            stretches = worthwhile(stretches, window, for: page, pace)
+            try pace.watching(fill)
+            if let brought = stretches.first(where: { $0.contains(page) }) {
+                pace.filled(address(of: page), upTo: address(of: brought.end))
+            }
+        } else {
+            try fill()
         }
         if awaitsZeros {
             memset(scratch.pointer(toPage: page - window.start), 0, Page.size)

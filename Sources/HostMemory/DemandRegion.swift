@@ -56,7 +56,9 @@ final class DemandRegion: Sendable {
     func address(of page: Int) -> UInt64 { base + UInt64(page - pages.start) << UInt64(Page.shift) }
 
     /// Fills the absent pages around `faultAddress` and wakes whoever waits for them.
-    func serve(_ faultAddress: UInt64, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner) {
+    func serve(
+        _ faultAddress: UInt64, _ scratch: borrowing FillBuffer, _ scanner: borrowing PagemapScanner, _ pace: ReadPace
+    ) {
         let page = pages.start + Int((faultAddress - base) >> UInt64(Page.shift))
         guard let area = state.withLock({ $0.plan.area(holding: page) }), area.backing == .demand else {
             return SystemCall.wake(faultAddress, Page.size)
@@ -64,7 +66,7 @@ final class DemandRegion: Sendable {
         let size = FillBuffer.pages
         let first = page - Int(address(of: page) >> UInt64(Page.shift)) & (size - 1)
         let window = PageRange(start: first, count: size).intersection(area.pages)
-        if fill(window, for: page, scratch, scanner) != nil {
+        if fill(window, for: page, scratch, scanner, pace) != nil {
             // A neighbour's failure must not be this page's.
             if let error = fill(PageRange(start: page, count: 1), for: page, scratch, scanner) {
                 poison(page, error)

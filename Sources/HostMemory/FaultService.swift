@@ -56,6 +56,7 @@ enum FaultService {
     static func serveForever() {
         let scratch = FillBuffer()
         let scanner = PagemapScanner(capacity: FillBuffer.pages)
+        let pace = ReadPace()
         while true {
             var address: UInt64 = 0
             let result = hm_uffd_next(hm_uffd(), &address)
@@ -66,7 +67,7 @@ enum FaultService {
                 if let provider = region.waiting {
                     region.serveApart(page, provider)
                 } else {
-                    region.serve(page, scratch, scanner)
+                    region.serve(page, scratch, scanner, pace)
                 }
             } else {
                 // Unmapped meanwhile: the access is repeated and meets what is there now.

@@ -28,9 +28,15 @@ public protocol PageProvider: AnyObject, Sendable {
     /// Writes the committed bytes of whole pages to `destination`; called for `.file` and `.fill` runs, also
     /// for ranges of several runs.
     func fill(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError)
+
+    /// Which bytes of the file `fill` would read for pages of a range, in order, as contiguous runs; nothing for pages whose
+    /// bytes are elsewhere. Asked for what a fill would wait for, not for what to map.
+    func places(in range: PageRange) -> [(pages: PageRange, offset: Int)]
 }
 
 extension PageProvider {
+    public func places(in range: PageRange) -> [(pages: PageRange, offset: Int)] { [] }
+
     /// The runs of a range, after checking that they cover it exactly.
     func checkedRuns(in range: PageRange) throws(StoreError) -> [(pages: PageRange, kind: RunKind)] {
         let found = try runs(in: range)

@@ -72,6 +72,13 @@ final class StorePager: PageProvider {
         return runs
     }
 
+    func places(in range: PageRange) -> [(pages: PageRange, offset: Int)] {
+        guard let view else { return [] }
+        return view.extents(in: range).compactMap { run in
+            if case .file(let offset) = run.extent { (run.pages, offset) } else { nil }
+        }
+    }
+
     func fill(_ range: PageRange, into destination: UnsafeMutableRawPointer) throws(StoreError) {
         let (view, _, packed) = state.withLock { $0 }
         func below(_ pages: PageRange) throws(StoreError) {

@@ -76,6 +76,8 @@ int hm_punch(int fd, int64_t offset, int64_t length);
 /// The next offset that has memory or swap space, -ENXIO where none has; the next that has none.
 int64_t hm_next_data(int fd, int64_t offset);
 int64_t hm_next_hole(int fd, int64_t offset);
+/// Whether all pages of a range of a file are in the page cache; 1 too where the kernel doesn't say.
+int hm_is_cached(int fd, uint64_t offset, uint64_t length);
 /// A sparse file of a fixed length without a name in a folder; a descriptor or a negated errno.
 int hm_shadow_file(const char *folder, int64_t length);
 /// Writes a range of a file to its disk, without a flush of the disk; 0 or a negated errno.
