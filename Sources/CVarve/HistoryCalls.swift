@@ -101,12 +101,18 @@ public func varve_log(_ store: varve_store_t!, _ visitor: varve_log_visitor_t!, 
             let answer = entry.message.withCString { message in
                 entry.changes.joined(separator: ", ").withCString { changes in
                     var info = varve_log_entry_t(
-                        version: entry.version.rawValue, time: Int64(entry.time * 1e9), message: message, changes: changes,
-                        pages: UInt64(entry.pages), retained: entry.isRetained ? 1 : 0, reserved: 0)
+                        version: entry.version.rawValue, time: nanoseconds(entry.time), message: message, changes: changes,
+                        pages: UInt64(clamping: entry.pages), retained: entry.isRetained ? 1 : 0, reserved: 0)
                     return visitor(context, &info)
                 }
             }
             if answer != 0 { return }
         }
     }
+}
+
+/// Nanoseconds since 1970 of a time in seconds, whatever a clock or a damaged file says.
+private func nanoseconds(_ seconds: Double) -> Int64 {
+    let exact = (seconds * 1e9).rounded()
+    return Int64(exactly: exact) ?? (exact > 0 ? .max : exact < 0 ? .min : 0)
 }

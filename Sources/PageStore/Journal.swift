@@ -18,6 +18,9 @@ final class Journal: @unchecked Sendable {
     /// A record may take this much of the ring at most: settling must be able to overlap with committing.
     var maximumRecord: Int { ringBytes / 3 }
 
+    /// A larger ring is a mistake, and its end would not be a file's offset.
+    static let maximumRing = 1 << 46
+
     /// Bytes of the longest record that can be written before the page store says that there are longer ones.
     static let usualLongestRecord: UInt64 = 1 << 20
 

@@ -107,6 +107,8 @@ final class HostFile: Sendable {
             if errno == EINVAL { return offset..<size }
             throw HostFiles.error("look for data in the file", path, errno)
         }
+        // Somebody extends the file: what lies beyond is not part of what is read.
+        guard Int(start) < size else { return nil }
         let end = lseek(descriptor, start, 4 /* SEEK_HOLE */)
         return Int(start)..<min(size, end < 0 ? size : Int(end))
     }

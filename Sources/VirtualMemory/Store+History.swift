@@ -40,7 +40,7 @@ extension Store {
                     changes: entry.kinds.isEmpty ? [] : [entry.kinds.description], snapshots: [], isRetained: false))
         }
         entries.sort { $0.version > $1.version }
-        if let limit { entries = Array(entries.prefix(limit)) }
+        if let limit { entries = Array(entries.prefix(max(0, limit))) }
         var names: [Version: [String]] = [:]
         for snapshot in try pages.snapshots() { names[snapshot.version, default: []].append(snapshot.name) }
         let kept = Int(pages.retention.versions)

@@ -107,7 +107,25 @@ extension Store {
                     id: task.id, name: task.name, base: task.windowBase, size: task.windowSize,
                     entries: try catalog.entries(of: task.id, at: version)))
         }
+        for task in found { try checkWellFormed(task) }
         return found
+    }
+
+    /// Throws `.damaged` where a saved map is none: what it says is calculated with.
+    func checkWellFormed(_ task: SavedTask) throws(StoreError) {
+        let (end, overflow) = task.base.addingReportingOverflow(task.size)
+        let isWindow = !overflow && end <= 1 << 47 && Page.trunc(task.base) == task.base && Page.trunc(end) == end
+        let wrong = task.entries.first { entry in
+            entry.start >= entry.end || entry.start < task.base || entry.end > end || Page.trunc(entry.start) != entry.start
+                || Page.trunc(entry.end) != entry.end || Page.trunc(entry.offset) != entry.offset
+                || entry.offset.addingReportingOverflow(entry.end - entry.start).overflow
+        }
+        guard !isWindow || wrong != nil else { return }
+        func hex(_ address: UInt64) -> String { "0x" + String(address, radix: 16) }
+        let what = wrong.map { "it has an entry from \(hex($0.start)) to \(hex($0.end))" } ?? "its window has \(task.size) bytes"
+        throw StoreError(
+            .damaged, "the map of task '\(task.name)' contradicts itself: \(what), from \(hex(task.base)) on",
+            advice: "Run `varve verify`; `varve repair` makes the catalog again", path: path)
     }
 }
 

@@ -64,9 +64,11 @@ extension Store {
                     .createTask(id: task.id, name: task.name, windowBase: task.windowBase, windowSize: task.windowSize))
                 let entries = try old.entries(of: task.id)
                 guard !entries.isEmpty else { continue }
+                let (end, overflow) = task.windowBase.addingReportingOverflow(task.windowSize)
+                guard !overflow else { return "the map of task '\(task.name)', whose window ends nowhere" }
                 changes.append(
                     .setEntries(
-                        task: task.id, start: task.windowBase, end: task.windowBase + task.windowSize, entries: entries))
+                        task: task.id, start: task.windowBase, end: end, entries: entries))
             }
         } catch {
             return "the maps of tasks: \(error.message)"

@@ -145,6 +145,7 @@ extension Store {
             default: break
             }
         }
+        for task in tasks { try checkWellFormed(task) }
         return tasks
     }
 

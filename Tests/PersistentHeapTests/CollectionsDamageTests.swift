@@ -169,6 +169,43 @@ import Varve
         heap.space.store(3001, at: maps[4]!.handle.offset + 8)
         #expect(Array(sets[4]!).count == 3000 && Array(maps[4]!).count == 3000)
         #expect(Array(sets[4]!.table.keys).count == 3000 && Array(maps[4]!.values).count == 3000)
+        for count in [2999, 3001] {
+            heap.space.store(count, at: sets[4]!.handle.offset + 8)
+            heap.space.store(count, at: maps[4]!.handle.offset + 8)
+            let (set, map) = (sets[4]!, maps[4]!)
+            #expect(set.map { $0 }.sorted() == Array(0..<3000) && set.table.map(\.key).sorted() == Array(0..<3000))
+            #expect(set.table.keys.map { $0 }.count == 3000 && set.table.values.map { $0 }.count == 3000)
+            #expect(map.map(\.value).starts(with: 0..<2999) && map.keys.map { $0 }.starts(with: 0..<2999))
+            #expect(map.values.map { $0 }.starts(with: 0..<2999))
+        }
+    }
+
+    /// A leaf that leads to itself, or back: whoever goes through the map comes to an end, and the heap says that it is damaged.
+    @Test func leavesInACircle() throws {
+        let temporary = try TemporaryHeap()
+        let heap = temporary.heap
+        let map: PersistentSortedMap<Int, Int> = try heap.root("map")
+        for number in 0..<3000 { try map.setValue(number, forKey: number) }
+        try heap.commit()
+        let first = map.edgeLeaf(last: false)
+        let second = map.leafBeside(first, BTreeFormat.nextLeaf)
+        let third = map.leafBeside(second, BTreeFormat.nextLeaf)
+        let last = map.edgeLeaf(last: true)
+        for (leaf, field, target) in [
+            (second, BTreeFormat.nextLeaf, second), (third, BTreeFormat.nextLeaf, first), (last, BTreeFormat.nextLeaf, second),
+            (second, BTreeFormat.previousLeaf, second), (second, BTreeFormat.previousLeaf, last),
+        ] {
+            heap.space.store(target, at: leaf + field)
+            var seen = 0
+            for _ in map.entries(from: 0) { seen += 1 }
+            for _ in map.reversed() { seen += 1 }
+            for _ in map { seen += 1 }
+            #expect(seen <= 9000)
+            _ = map.changes(from: map)
+            #expect(heap.failure?.code == .damaged)
+            try heap.abandon()
+        }
+        #expect(map.map(\.key) == Array(0..<3000))
     }
 
     /// A leaf without room would be enlarged, or split, for ever.

@@ -65,6 +65,29 @@ import Varve
         }
     }
 
+    /// A block of the last unit that would reach beyond the heap.
+    @Test func aBlockThatWouldLeadOutOfTheHeap() throws {
+        let folder = TemporaryFolder("heapdamage", inMemory: true)
+        try make(folder) { heap, _ in
+            let space = heap.space
+            let unit = space.geometry.unitCount - 1
+            let granule = (unit + 1) * HeapFormat.granulesPerUnit - 1
+            space.store(UInt8(SizeClasses.end - 1), at: space.geometry.table + unit)
+            space.store(UInt8(0x80), at: space.geometry.bitmap + granule / 8)
+            let offset = space.offset(ofGranule: granule)
+            do throws(HeapError) {
+                _ = try space.reallocate(offset, byteCount: 40_000)
+                Issue.record("it was copied")
+            } catch { #expect(error.code == .damaged, "\(error)") }
+            do throws(HeapError) {
+                _ = try space.usableSize(offset)
+                Issue.record("it has a size")
+            } catch { #expect(error.code == .damaged, "\(error)") }
+            #expect(space.knownBlock(at: offset) == nil)
+            try heap.abandon()
+        }
+    }
+
     @Test(arguments: [-1, Int.min, Int.max, 3, 1 << 40]) func aHighWaterMarkThatCannotBe(_ mark: Int) throws {
         let folder = TemporaryFolder("heapdamage", inMemory: true)
         try make(folder) { heap, offsets in

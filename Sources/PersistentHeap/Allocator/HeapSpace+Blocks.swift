@@ -14,8 +14,8 @@ extension HeapSpace {
     /// - Throws: `.full`, `.invalid`, `.readOnly`, `.wrongState`.
     @usableFromInline package func allocate(byteCount: Int, alignment: Int = 16) throws(HeapError) -> Int {
         // 1 … 32 KiB, of an alignment that every class has.
-        if UInt(bitPattern: byteCount &- 1) < UInt(SizeClasses.largest), alignment <= 16, let record = ph_first(),
-            ph_heap(record) == number
+        if UInt(bitPattern: byteCount &- 1) < UInt(SizeClasses.largest), UInt(bitPattern: alignment) <= 16,
+            SizeClasses.usualAlignments &>> alignment & 1 != 0, let record = ph_first(), ph_heap(record) == number
         {
             let number = SizeClasses.number(for: byteCount)
             guard enter(record) else { return try allocateSlowly(byteCount, alignment) }
@@ -35,9 +35,7 @@ extension HeapSpace {
     @inline(never)
     private func allocateSlowly(_ byteCount: Int, _ alignment: Int) throws(HeapError) -> Int {
         try requireWritable()
-        guard byteCount >= 0, alignment > 0, alignment & (alignment - 1) == 0, alignment <= 1 << 20 else {
-            throw HeapError(.invalid, "no block has \(byteCount) bytes and an alignment of \(alignment)")
-        }
+        try Self.requireBlock(byteCount, alignment)
         guard let record = recordToChange(), enter(record) else { throw Self.closed() }
         defer { ph_leave(record) }
         guard let number = SizeClasses.number(for: max(1, byteCount), alignment: alignment) else {
@@ -59,6 +57,14 @@ extension HeapSpace {
         let granule = Int(ThreadCache.stack(record, number)[Int(count.pointee)])
         setAllocated(granule, record)
         return offset(ofGranule: granule)
+    }
+
+    private static func requireBlock(_ byteCount: Int, _ alignment: Int) throws(HeapError) {
+        guard byteCount >= 0, alignment > 0, alignment & (alignment - 1) == 0, alignment <= 1 << 20 else {
+            throw HeapError(
+                .invalid, "no block has \(byteCount) bytes and an alignment of \(alignment)",
+                advice: "Sizes are 0 and above, alignments powers of two up to 1 MiB")
+        }
     }
 
     /// Gives a block back.
@@ -161,7 +167,7 @@ extension HeapSpace {
         let code = table[unit]
         if code == HeapFormat.largeStart { return runLength(unit) * HeapFormat.unitBytes }
         let number = Int(code & HeapFormat.classMask)
-        guard number > 0, number < SizeClasses.end else {
+        guard number > 0, number < SizeClasses.end, offset + SizeClasses.sizes[number] <= geometry.capacity else {
             throw HeapError(.damaged, "unit \(unit) of the heap has code \(code), which there is not", advice: "Run `varve heap check`")
         }
         return SizeClasses.sizes[number]
@@ -176,8 +182,9 @@ extension HeapSpace {
         beginChange()
         defer { endChange() }
         let old = try usableSize(offset)
-        guard byteCount >= 0 else { throw HeapError(.invalid, "no block has \(byteCount) bytes") }
-        let isAligned = offset % max(1, alignment) == 0
+        try Self.requireBlock(byteCount, alignment)
+        guard byteCount <= geometry.capacity else { throw tooLarge(byteCount) }
+        let isAligned = offset % alignment == 0
         if isAligned, byteCount <= old, old <= SizeClasses.largest {
             let number = SizeClasses.number(for: max(1, byteCount), alignment: alignment)
             if let number, SizeClasses.sizes[number] == old { return offset }
@@ -195,9 +202,7 @@ extension HeapSpace {
     // MARK: Large blocks
 
     private func allocateRun(_ byteCount: Int, _ alignment: Int, _ record: ThreadRecord) throws(HeapError) -> Int {
-        guard byteCount <= geometry.capacity else {
-            throw HeapError(.full, "a block of \(byteCount) bytes is larger than the heap of \(geometry.capacity) bytes")
-        }
+        guard byteCount <= geometry.capacity else { throw tooLarge(byteCount) }
         let units = max(1, (byteCount + HeapFormat.unitBytes - 1) >> HeapFormat.unitShift)
         let start = try withCentral { (central) throws(HeapError) in
             let start = try central.takeRun(units, self, alignment: max(1, alignment >> HeapFormat.unitShift))
@@ -206,6 +211,10 @@ extension HeapSpace {
             return start
         }
         return offset(ofGranule: start * HeapFormat.granulesPerUnit)
+    }
+
+    private func tooLarge(_ byteCount: Int) -> HeapError {
+        HeapError(.full, "a block of \(byteCount) bytes is larger than the heap of \(geometry.capacity) bytes")
     }
 
     /// Changes a run's length in place; false where what lies behind it is not free.

@@ -16,6 +16,8 @@ enum SizeClasses {
     /// One past the last class.
     static let end = sizes.count
     static let largest = 32768
+    /// The alignments that blocks of every class have, as bits: 1, 2, 4, 8 and 16.
+    static let usualAlignments = 0x10116
 
     /// Units of a span of each class: eight blocks at least, and little left over at its end.
     static let spanUnits: [Int] = sizes.map { size in

@@ -1,4 +1,4 @@
-extension PersistentDictionary: Collection {
+extension PersistentDictionary: PersistentKeyedCollection {
     public typealias Element = (key: Key, value: Value)
 
     /// Where a key is, until the dictionary is changed.
@@ -132,7 +132,7 @@ extension PersistentDictionary: Collection {
 
     /// The keys.
     @frozen
-    public struct Keys: Collection, Sendable {
+    public struct Keys: PersistentKeyedCollection, Sendable {
         @usableFromInline let dictionary: PersistentDictionary
 
         @inlinable init(_ dictionary: PersistentDictionary) { self.dictionary = dictionary }
@@ -150,7 +150,7 @@ extension PersistentDictionary: Collection {
 
     /// The values, in the order of the keys.
     @frozen
-    public struct Values: Collection, Sendable {
+    public struct Values: PersistentKeyedCollection, Sendable {
         @usableFromInline let dictionary: PersistentDictionary
 
         @inlinable init(_ dictionary: PersistentDictionary) { self.dictionary = dictionary }

@@ -74,7 +74,7 @@ public struct PersistentSet<Member: PersistentHashable>: Sendable {
     public func subtract(_ members: some Sequence<Member>) throws(HeapError) { for member in members { try remove(member) } }
 }
 
-extension PersistentSet: Collection {
+extension PersistentSet: PersistentKeyedCollection {
     public typealias Index = PersistentDictionary<Member, NoValue>.Index
     public typealias Element = Member
 

@@ -1,4 +1,4 @@
-extension PersistentSortedMap: BidirectionalCollection {
+extension PersistentSortedMap: BidirectionalCollection, PersistentKeyedCollection {
     public typealias Element = (key: Key, value: Value)
 
     /// Where a key is, until the map is changed.
@@ -60,7 +60,11 @@ extension PersistentSortedMap: BidirectionalCollection {
     public func index(before index: Index) -> Index {
         if index.leaf != 0, index.slot > 0 { return Index(self, index.leaf, index.slot &- 1) }
         let leaf = index.leaf == 0 ? edgeLeaf(last: true) : leafBeside(index.leaf, BTreeFormat.previousLeaf)
-        precondition(leaf != 0, "There is no index before the first")
+        guard leaf != 0 else {
+            precondition(index != startIndex, "There is no index before the first")
+            // A damaged map, whose leaves don't lead back to the first.
+            return startIndex
+        }
         return Index(self, leaf, count(ofNode: leaf) &- 1)
     }
 
@@ -93,17 +97,22 @@ extension PersistentSortedMap: BidirectionalCollection {
         return lowerBound(key)
     }
 
-    /// The pairs whose keys are in a range, in order.
+    /// The pairs whose keys are in a range, in order: the map's, which for strings is that of their UTF-8, where Swift's own may
+    /// be another.
     @inlinable
     public func entries(in range: Range<Key>) -> Slice<Self> {
-        self[lowerBound(range.lowerBound)..<lowerBound(range.upperBound)]
+        slice(from: lowerBound(range.lowerBound), to: lowerBound(range.upperBound))
     }
 
-    /// The pairs whose keys are in a range, in order.
+    /// The pairs whose keys are in a range, in order; as `entries(in:)` of a range without its end.
     @inlinable
     public func entries(in range: ClosedRange<Key>) -> Slice<Self> {
-        self[lowerBound(range.lowerBound)..<upperBound(range.upperBound)]
+        slice(from: lowerBound(range.lowerBound), to: upperBound(range.upperBound))
     }
+
+    /// Empty where the end comes first: what is a range in the order of `Comparable` may be none in the map's.
+    @inlinable
+    func slice(from start: Index, to end: Index) -> Slice<Self> { self[start..<(end < start ? start : end)] }
 
     /// The pairs whose keys are not less than one, in order.
     @inlinable
@@ -146,7 +155,7 @@ extension PersistentSortedMap: BidirectionalCollection {
 
     /// The keys in order.
     @frozen
-    public struct Keys: BidirectionalCollection, Sendable {
+    public struct Keys: BidirectionalCollection, PersistentKeyedCollection, Sendable {
         @usableFromInline let map: PersistentSortedMap
 
         @inlinable init(_ map: PersistentSortedMap) { self.map = map }
@@ -168,7 +177,7 @@ extension PersistentSortedMap: BidirectionalCollection {
 
     /// The values in the order of the keys.
     @frozen
-    public struct Values: BidirectionalCollection, Sendable {
+    public struct Values: BidirectionalCollection, PersistentKeyedCollection, Sendable {
         @usableFromInline let map: PersistentSortedMap
 
         @inlinable init(_ map: PersistentSortedMap) { self.map = map }

@@ -83,6 +83,7 @@ extension PersistentSortedMap {
             if count(ofNode: child) == capacity(level: level &- 1) {
                 try splitChild(slot, of: node, level: level &- 1, key)
                 node = space.read(childOffset(node, childSlot(node, key)))
+                guard isSound(node, level: level &- 1) else { throw damage(node: node, level: level &- 1) }
             } else {
                 node = child
             }

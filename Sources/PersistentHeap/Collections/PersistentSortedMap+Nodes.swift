@@ -153,16 +153,26 @@ extension PersistentSortedMap {
         }
     }
 
-    /// The leaf beside one; 0 where there is none.
+    /// The leaf beside one; 0 where there is none, and in a damaged map where its keys don't go on in order: so nobody goes round in
+    /// circles.
     @inlinable
     func leafBeside(_ leaf: Int, _ field: Int) -> Int {
         let beside: Int = space.read(leaf &+ field)
         guard beside != 0 else { return 0 }
-        guard isSound(beside, level: 0), count(ofNode: beside) > 0 else {
+        guard isSound(beside, level: 0), count(ofNode: beside) > 0,
+            field == BTreeFormat.nextLeaf ? isAscending(leaf, beside) : isAscending(beside, leaf)
+        else {
             space.fail(damage(node: beside, level: 0))
             return 0
         }
         return beside
+    }
+
+    /// Whether all keys of a leaf come before those of another, if each leaf's own are in order.
+    @inlinable
+    func isAscending(_ left: Int, _ right: Int) -> Bool {
+        let last = count(ofNode: left) &- 1
+        return last < 0 || key(left, last).order(ofStored: space.read(keyOffset(right, 0)), in: space) > 0
     }
 
     /// Puts a value in the place of one; within the change that has found the place.

@@ -35,6 +35,7 @@ extension PersistentSortedMap {
                 slot = childSlot(node, key)
             }
             let next: Int = space.read(childOffset(node, slot))
+            guard isSound(next, level: level &- 1) else { throw damage(node: next, level: level &- 1) }
             if count(ofNode: node) == 0, node == root {
                 // All that the root had is in its one child.
                 setRoot(next, height: level)

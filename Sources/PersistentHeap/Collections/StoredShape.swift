@@ -35,6 +35,10 @@ package indirect enum StoredShape: Equatable, Sendable {
 private struct LayoutParser {
     private let text: [UInt8]
     private var at = 0
+    /// Types within types.
+    private var depth = 0
+    /// No type of a program has as many; the text may be anything.
+    private static let deepest = 64
 
     init(_ text: String) { self.text = Array(text.utf8) }
 
@@ -59,6 +63,12 @@ private struct LayoutParser {
 
     mutating func parse() -> StoredShape {
         skipSpaces()
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= Self.deepest else {
+            at = text.count
+            return .plain(name: "")
+        }
         let name = word(until: "<{,>}|)(")
         var parameters: [StoredShape] = []
         while take("<") {
@@ -98,7 +108,7 @@ private struct LayoutParser {
             let offset = Int(word(until: ":"))
             _ = take(":")
             let shape = parse()
-            if let offset, offset >= 0 { fields.append(StoredShape.Field(offset: offset, shape: shape)) }
+            if let offset, 0...Int(Int32.max) ~= offset { fields.append(StoredShape.Field(offset: offset, shape: shape)) }
             skipSpaces()
             if !take(","), !next(is: "}") { break }
         }
