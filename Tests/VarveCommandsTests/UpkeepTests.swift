@@ -26,11 +26,11 @@ import Testing
     @Test func retentionIsShownAndSet() throws {
         let store = filled()
         #expect(try store("retain", "--json").json()["changed"] as? Bool == false)
-        #expect(try store("retain", "--versions", "3", "--hours", "0.5", "--json").json()["seconds"] as? Int == 1800)
+        #expect(try store("retain", "--versions", "3", "--hours", "0.5", "--yes", "--json").json()["seconds"] as? Int == 1800)
         let kept = try store("retain", "--json").json()
         #expect(kept["versions"] as? Int == 3)
         #expect(kept["hours"] as? Double == 0.5)
-        #expect(store("retain", "--hours", "0").code == 0)
+        #expect(store("retain", "--hours", "0", "--yes").code == 0)
         #expect(store("retain").text == "Keeps the newest 3 versions.\n")
     }
 

@@ -49,7 +49,7 @@ struct ResizeCommand: Subcommand {
         abstract: "Give an object another size.",
         discussion: """
             What a larger size adds reads as zeros; what a smaller one cuts off stays in earlier versions as long as \
-            these are kept.
+            these are kept, and is asked about.
 
             Example:
               varve resize photos.varve index --size 128M
@@ -61,20 +61,24 @@ struct ResizeCommand: Subcommand {
     @Option(help: ArgumentHelp("Its new size: bytes, or a number with K, M, G or T.", valueName: "size"), transform: ByteSize.parse)
     var size: UInt64
     @OptionGroup var message: MessageOption
+    @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let (before, version) = try store.openToWrite { store in
+        let (before, version) = try store.openToWrite { store -> (UInt64, Version?) in
             let before = try store.size(of: StateText.head(of: object))
+            if confirmation.dryRun { return (before, nil) }
+            if size < before { try confirmation.confirm(console, "Cut \(ByteSize.text(before - size)) off the end of object \(object)?") }
             return (before, try store.resizeObject(object, to: size, message: message.message))
         }
+        let subject = "\(Printable.text(object)) from \(ByteSize.text(before)) to \(ByteSize.text(size))"
         try output.show(
             console,
             json: .object([
                 ("name", .string(object)), ("size_before", .unsigned(before)), ("size", .unsigned(size)),
-                ("version", .unsigned(version.rawValue)),
+                ("dry_run", .bool(confirmation.dryRun)), ("version", version.map { .unsigned($0.rawValue) } ?? .null),
             ]),
-            text: "Resized \(Printable.text(object)) from \(ByteSize.text(before)) to \(ByteSize.text(size)), version \(version).")
+            text: version.map { "Resized \(subject), version \($0)." } ?? "Would resize \(subject). Nothing was changed.")
         return .success
     }
 }

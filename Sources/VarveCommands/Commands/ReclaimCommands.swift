@@ -44,7 +44,7 @@ struct OptimizeCommand: Subcommand {
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let report = try store.openToWrite { try $0.optimize(object) }
+        let report = try store.open { try $0.optimize(object) }
         try output.show(console, json: report.json(dryRun: false), text: report.text("Freed"))
         return .success
     }

@@ -8,7 +8,7 @@ struct RetainCommand: Subcommand {
         abstract: "Show or set which versions are kept.",
         discussion: """
             The newest versions and those that are young enough are kept, whichever keeps more; snapshots are kept in \
-            any case. Without options it shows what is set.
+            any case. Without options it shows what is set; to keep less than before is asked about.
 
             Example:
               varve retain photos.varve
@@ -20,6 +20,7 @@ struct RetainCommand: Subcommand {
     var versions: UInt32?
     @Option(help: ArgumentHelp("How many hours; fractions are fine.", valueName: "number"))
     var hours: Double?
+    @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -30,25 +31,30 @@ struct RetainCommand: Subcommand {
     }
 
     func execute(_ console: Console) throws -> ExitStatus {
-        let changes = versions != nil || hours != nil
+        let isAsked = versions != nil || hours != nil
+        let changes = isAsked && !confirmation.dryRun
         let retention = try store.open { store in
-            var retention = store.retention
-            guard changes else { return retention }
+            let before = store.retention
+            var retention = before
             if let versions { retention.versions = versions }
             if let hours { retention.seconds = UInt32((hours * 3600).rounded()) }
+            guard changes else { return retention }
+            if retention.versions < before.versions || retention.seconds < before.seconds {
+                try confirmation.confirm(console, "Keep less than the newest \(before.versions) versions and the last \(before.seconds) seconds?")
+            }
             try store.setRetention(retention)
             return retention
         }
         let kept = Double(retention.seconds) / 3600
-        var text = "\(changes ? "Keeping" : "Keeps") the newest \(retention.versions) versions"
+        var text = "\(changes ? "Keeping" : isAsked ? "Would keep" : "Keeps") the newest \(retention.versions) versions"
         if retention.seconds > 0 { text += " and all of the last \(ByteSize.fixed(kept, digits: 2)) hours" }
         try output.show(
             console,
             json: .object([
                 ("versions", .unsigned(UInt64(retention.versions))), ("hours", .number(kept)),
-                ("seconds", .unsigned(UInt64(retention.seconds))), ("changed", .bool(changes)),
+                ("seconds", .unsigned(UInt64(retention.seconds))), ("changed", .bool(changes)), ("dry_run", .bool(confirmation.dryRun)),
             ]),
-            text: text + ".")
+            text: text + (isAsked && !changes ? ". Nothing was changed." : "."))
         return .success
     }
 }

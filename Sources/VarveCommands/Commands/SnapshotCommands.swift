@@ -38,11 +38,7 @@ struct SnapshotCreateCommand: Subcommand {
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
-        guard name.contains(where: { !("0"..."9").contains($0) }), name != "head" else {
-            throw CommandFailure.usage(
-                message: "a snapshot can't be named '\(name)': that names a version",
-                advice: "Use a name that is not only digits, and not `head`")
-        }
+        try StateText.requireSnapshotName(name)
         let (snapshot, names) = try store.open { store in
             let made = try store.createSnapshot(name, object: object, message: message.message)
             // What was made through another process carries only its version: the store knows the rest.
@@ -177,6 +173,7 @@ struct SnapshotRenameCommand: Subcommand {
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
+        try StateText.requireSnapshotName(newName)
         try store.open { try $0.renameSnapshot(name, to: newName) }
         try output.show(
             console, json: .object([("name_before", .string(name)), ("name", .string(newName))]),

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Glibc
 internal import Varve
 
 /// `varve import`
@@ -46,7 +47,7 @@ struct ExportCommand: Subcommand {
         abstract: "Write an object's state to a file.",
         discussion: """
             The file is there whole or not at all: it is written beside its place, flushed and renamed. One that is \
-            there already is replaced, unless --no-clobber says otherwise.
+            there already is replaced once that was agreed to, or not at all with --no-clobber.
 
             Example:
               varve export photos.varve services@before /tmp/services
@@ -59,11 +60,18 @@ struct ExportCommand: Subcommand {
     var file: String
     @Flag(help: "Fail where the file is there already.")
     var noClobber = false
+    @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var output: OutputOptions
 
     func execute(_ console: Console) throws -> ExitStatus {
         let reference = StateText.parseReference(object)
-        let report = try store.open { try $0.export(reference, to: file, overwrite: !noClobber) }
+        if confirmation.dryRun { return try showPlan(reference, console) }
+        let report = try store.open { store in
+            let replaces = !noClobber && access(file, F_OK) == 0
+            if replaces { try confirmation.confirm(console, "Replace the file \(file)?") }
+            // What has appeared meanwhile nobody was asked about.
+            return try store.export(reference, to: file, overwrite: replaces)
+        }
         try output.show(
             console,
             json: .object([
@@ -73,6 +81,22 @@ struct ExportCommand: Subcommand {
             text: """
                 Exported \(Printable.text(reference.name)) at version \(report.version) to \(Printable.text(file)): \
                 \(ByteSize.text(report.bytes)) in \(Times.duration(report.seconds)).
+                """)
+        return .success
+    }
+
+    private func showPlan(_ reference: Store.ObjectReference, _ console: Console) throws -> ExitStatus {
+        let (version, size) = try store.open { (try $0.version(of: reference.state), try $0.size(of: reference)) }
+        let isThere = access(file, F_OK) == 0
+        try output.show(
+            console,
+            json: .object([
+                ("name", .string(reference.name)), ("version", .unsigned(version.rawValue)), ("file", .string(file)),
+                ("size", .unsigned(size)), ("replaces", .bool(isThere)), ("dry_run", .bool(true)),
+            ]),
+            text: """
+                Would export \(Printable.text(reference.name)) at version \(version), \(ByteSize.text(size)), to \(Printable.text(file))\
+                \(isThere ? ", which is there and would be replaced" : ""). Nothing was changed.
                 """)
         return .success
     }

@@ -41,6 +41,15 @@ enum StateText {
         return reference
     }
 
+    /// Throws where the command line would take a snapshot's name for something else.
+    static func requireSnapshotName(_ name: String) throws {
+        guard name.contains(where: { !("0"..."9").contains($0) }), name != "head" else {
+            throw CommandFailure.usage(
+                message: "a snapshot can't be named '\(name)': that names a version",
+                advice: "Use a name that is not only digits, and not `head`")
+        }
+    }
+
     static func describe(_ state: Store.State) -> String {
         switch state {
         case .head: "head"
