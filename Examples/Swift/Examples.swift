@@ -10,6 +10,7 @@ import Varve
                varve-examples find STORE WORD       says where a word stands
                varve-examples edit STORE LINE       adds a line to a text
                varve-examples undo|redo|show STORE  goes through the text's history
+               varve-examples accounts STORE        what README.md says of structures, transactions and the past
                varve-examples tutorial FOLDER       what the tutorial says, in an empty folder
         """
 
@@ -52,6 +53,8 @@ import Varve
             if command == "redo", try !history.redo() { print("(nothing to do again)") }
             for line in history.lines { print(line) }
             try history.heap.close()
+        case "accounts":
+            try Accounts.run(path)
         case "tutorial":
             guard FileManager.default.changeCurrentDirectoryPath(path) else {
                 print("there is no folder \(path)")

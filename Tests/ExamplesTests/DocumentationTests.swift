@@ -23,7 +23,7 @@ import Testing
         let sources = try sources()
         let blocks = try blocks(of: "Sources/Varve/Varve.docc/GettingStarted.md", "swift")
         #expect(blocks.count >= 7)
-        for block in blocks + (try self.blocks(of: "README.md", "swift").filter { $0.contains("PersistentHeap") }) {
+        for block in blocks + (try self.blocks(of: "README.md", "swift").filter { $0.contains("PersistentHeap") || $0.contains("heap.") || $0.contains("Persistable") }) {
             let wanted = lines(block)
             let isThere = sources.contains { source in source.indices.contains { source[$0...].starts(with: wanted) } }
             #expect(isThere, "this is not in Examples/Swift:\n\(block)")

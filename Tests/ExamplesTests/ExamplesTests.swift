@@ -52,6 +52,12 @@ struct ExamplesTests {
         #expect(try example("index", store).text == first.text)
     }
 
+    @Test func accountsAreLookedAtAsTheyWere() throws {
+        let store = folder.path + "/accounts.varve"
+        #expect(try example("accounts", store).text == "100 on Monday, 90 after 1 transfers\n")
+        #expect(try example("accounts", store).text == "100 on Monday, 80 after 2 transfers\n")
+    }
+
     @Test func stepsAreUndoneAndDoneAgain() throws {
         let store = folder.path + "/text.varve"
         #expect(try example("edit", store, "one").text == "one\n")

@@ -14,7 +14,20 @@ struct ReportSections {
 
     var all: [Section] {
         lines.commits.map(commits) + (lines.space.isEmpty ? [] : [space]) + lines.timedBenchmarks.map(times)
-            + lines.engineBenchmarks.map(engines) + Set(lines.growth.map(\.growth)).sorted().map(growth)
+            + lines.engineBenchmarks.map(engines) + (lines.threads.isEmpty ? [] : [threads]) + Set(lines.growth.map(\.growth)).sorted().map(growth)
+    }
+
+    private var threads: Section {
+        let names = lines.threads.map(\.engine).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+        let counts = Set(lines.threads.map(\.threads)).sorted()
+        let text = "\(lines.machines["threads"]?.text ?? ""). Synced commits of one page a second, of all threads together, and their ratio to one thread's:\n\n"
+            + Self.table(["threads"] + names, counts.map { count in
+                ["\(count)"] + names.map { name in
+                    lines.threads.last { $0.engine == name && $0.threads == count }
+                        .map { Self.whole($0.commitsPerSecond) + String(format: " (%.2f)", $0.ratioToOneThread) } ?? "–"
+                }
+            })
+        return Section(name: "threads", text: text)
     }
 
     // MARK: Commits

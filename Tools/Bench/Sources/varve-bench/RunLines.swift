@@ -82,6 +82,13 @@ struct RunLines {
         var ratio: Double?
     }
 
+    struct ThreadsRow: Decodable {
+        var threads: Int
+        var engine: String
+        var commitsPerSecond: Double
+        var ratioToOneThread: Double
+    }
+
     struct GrowthRow: Decodable {
         var growth: String
         var operation: String
@@ -93,6 +100,7 @@ struct RunLines {
     private(set) var space: [SpaceRow] = []
     private(set) var times: [TimesRow] = []
     private(set) var engines: [EngineRow] = []
+    private(set) var threads: [ThreadsRow] = []
     private(set) var growth: [GrowthRow] = []
     /// The machine that a kind of rows was measured on, by the kind's name.
     private(set) var machines: [String: MachineLine] = [:]
@@ -120,6 +128,9 @@ struct RunLines {
             } else if let row = decoded(EngineRow.self) {
                 engines.append(row)
                 machines[row.benchmark] = machine
+            } else if let row = decoded(ThreadsRow.self) {
+                threads.append(row)
+                machines["threads"] = machine
             } else if let row = decoded(GrowthRow.self) {
                 growth.append(row)
                 machines["growth"] = machine

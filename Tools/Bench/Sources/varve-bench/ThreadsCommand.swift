@@ -74,22 +74,35 @@ struct ThreadsCommand: ParsableCommand {
         try store.close()
     }
 
+    /// What the threads of a run did.
+    private final class Outcome: Sendable {
+        let total = Mutex(0)
+        let failure = Mutex<(any Error)?>(nil)
+    }
+
     /// Steps a second, of all threads together.
     private func count(_ threads: Int, _ step: @escaping @Sendable (Int, Int) throws -> Void) throws -> Double {
         let seconds = quick ? 0.5 : 3.0
-        let total = Mutex(0), failure = Mutex<(any Error)?>(nil)
+        let outcome = Outcome()
         let start = ContinuousClock.now
-        DispatchQueue.concurrentPerform(iterations: threads) { thread in
-            var done = 0
-            do {
-                while ContinuousClock.now - start < .seconds(seconds) {
-                    try step(thread, done)
-                    done += 1
-                }
-            } catch { failure.withLock { $0 = error } }
-            total.withLock { $0 += done }
+        // Threads of their own: a queue would run as many at once as there are processors.
+        let group = DispatchGroup()
+        for thread in 0..<threads {
+            group.enter()
+            Thread.detachNewThread {
+                defer { group.leave() }
+                var done = 0
+                do {
+                    while ContinuousClock.now - start < .seconds(seconds) {
+                        try step(thread, done)
+                        done += 1
+                    }
+                } catch { outcome.failure.withLock { $0 = error } }
+                outcome.total.withLock { $0 += done }
+            }
         }
-        if let error = failure.withLock({ $0 }) { throw error }
-        return Double(total.withLock { $0 }) / ((ContinuousClock.now - start) / .seconds(1))
+        group.wait()
+        if let error = outcome.failure.withLock({ $0 }) { throw error }
+        return Double(outcome.total.withLock { $0 }) / ((ContinuousClock.now - start) / .seconds(1))
     }
 }
