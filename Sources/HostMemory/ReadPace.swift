@@ -4,7 +4,7 @@ internal import Glibc
 /// awaited one come with it.
 ///
 /// From memory they cost little, and spare faults. From a disk each may cost what the awaited one does: they are worth waiting for
-/// where pages are touched in order, and then asked for all at once, ahead. Used by one thread.
+/// where pages are touched in order. Used by one thread.
 final class ReadPace {
     /// Nanoseconds within which no disk answers: a fill that took longer waited for one.
     private static let quick = 500_000

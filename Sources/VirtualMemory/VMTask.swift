@@ -48,6 +48,9 @@ public final class VMTask: @unchecked Sendable {
 
     /// Says that the program is about to write to the range, for `commit(declaredOnly:)`; addresses that no writable
     /// region covers are ignored. Pages are the unit.
+    ///
+    /// It counts for the next commit, whoever makes it: between this and the end of the store no other thread may begin a commit with
+    /// `declaredOnly`, which would take the page as it was, and forget it. Commits that ask the kernel find every store.
     public func touch(address: UInt64, size: UInt64) {
         guard size > 0 else { return }
         store.withMemory { memory in

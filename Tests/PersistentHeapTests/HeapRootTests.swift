@@ -220,10 +220,13 @@ struct HeapFixture {
             #expect(try heap.root("p", default: HoldsPointer(next: nil, value: 1)).value.next?.pointee.value == 2)
             try heap.close()
         }
-        let squatter = mmap(UnsafeMutableRawPointer(bitPattern: address), 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)!
+        let occupant = open("/etc/passwd", O_RDONLY)
+        let squatter = mmap(UnsafeMutableRawPointer(bitPattern: address), 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, occupant, 0)!
+        close(occupant)
         let taken = heapError { _ = try fixture.open() }
         #expect(taken?.cause?.code == .addressTaken)
         #expect(taken?.message.contains(String(address, radix: 16)) == true)
+        #expect("\(taken as (any Error)?)".contains("/etc/passwd"), "\(taken as (any Error)?)")
         do {
             let heap = try fixture.open(relocatable: true)
             #expect(heap.isRelocated)

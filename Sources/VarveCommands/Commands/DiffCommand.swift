@@ -7,7 +7,9 @@ struct DiffCommand: Subcommand {
         commandName: "diff",
         abstract: "Compare two states.",
         discussion: """
-            A state is a snapshot, a version, or `head`. Exits with 1 where they differ, with 0 where they don't.
+            A state is a snapshot, a version, or `head`. What is compared is the bytes of objects, by what they are and not by their \
+            names: renamed ones are the same, and maps of tasks are not looked at (`varve ls --at` and `varve maps` show both). Exits \
+            with 1 where they differ, with 0 where they don't.
 
             Example:
               varve diff photos.varve before head
