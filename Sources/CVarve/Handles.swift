@@ -29,6 +29,10 @@ final class ObjectHandle: Sendable {
         case object(ObjectInfo)
         case port(ObjectPort)
         case entry(MemoryEntry)
+        /// The owner's, of an object with a memory manager.
+        case managed(ManagedObject)
+        /// The manager's, of the same.
+        case control(MemoryObjectControl)
     }
 
     let kind: Kind
@@ -39,11 +43,14 @@ final class ObjectHandle: Sendable {
         self.store = store
     }
 
-    var port: any MemoryPort {
+    /// Nil for what can't be mapped.
+    var port: (any MemoryPort)? {
         switch kind {
         case .object(let object): object
         case .port(let port): port
         case .entry(let entry): entry
+        case .managed(let object): object
+        case .control: nil
         }
     }
 }
@@ -107,7 +114,7 @@ func inheritedTask(_ handle: OpaquePointer?) -> RemoteTask? { find(handle, Inher
 func port(_ handle: OpaquePointer?, for task: TaskHandle) -> (any MemoryPort)? {
     guard handle != nil else { return nil }
     guard let found = find(handle, ObjectHandle.self), found.store === task.store else { return NoObject() }
-    return found.port
+    return found.port ?? NoObject()
 }
 
 /// A handle that names no memory object of the store: vm_map says so when its turn comes.
@@ -141,6 +148,9 @@ func newHandle(ofTask object: any HandleTable.Object) throws(VMError) -> OpaqueP
     }
     return handle
 }
+
+/// Ends a handle of any kind, if that has not been done.
+func endHandle(_ handle: OpaquePointer) { _ = HandleTable.shared.remove(UnsafeRawPointer(handle)) { _ in true } }
 
 /// Ends a handle that varve_release may end: any but a store's or a heap's.
 func release(_ handle: UnsafeRawPointer) throws(StoreError) {
