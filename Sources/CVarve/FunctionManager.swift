@@ -63,7 +63,8 @@ final class FunctionManager: MemoryManager {
         let object = object
         try withExtendedLifetime(pages) {
             try runs.withUnsafeBufferPointer { runs in
-                var returned = varve_returned_t(version: pages.version.rawValue, count: UInt64(runs.count), runs: runs.baseAddress)
+                var returned = varve_returned_t(
+                    version: pages.version.rawValue, count: UInt64(runs.count), runs: runs.baseAddress)
                 try succeed(take(functions.context, object, &returned))
             }
         }

@@ -13,7 +13,8 @@ public func varve_memory_object_create(
         let rights = Protection(rawValue: rights)
         guard rights.isWellFormed else { throw VMError(.invalidArgument, "rights outside read, write and execute") }
         let made = try store.makeObject(
-            size: size, manager: FunctionManager(functions, of: store), rights: rights, attributes: try CVarve.attributes(attributes))
+            size: size, manager: FunctionManager(functions, of: store), rights: rights,
+            attributes: try CVarve.attributes(attributes))
         result.pointee = try newHandle(ofTask: ObjectHandle(.managed(made), of: store))
     }
 }

@@ -69,8 +69,12 @@ public func varve_object_port(
 @c @implementation
 public func varve_object_number(_ object: varve_object_t!, _ number: UnsafeMutablePointer<UInt64>!) -> Int32 {
     code { () throws(StoreError) in
-        let handle = try CVarve.object(object)
         let result = try required(number, "number")
+        if let object, let remote = HandleTable.shared.object(UnsafeRawPointer(object)) as? RemoteObjectHandle {
+            result.pointee = remote.object.id.rawValue
+            return
+        }
+        let handle = try CVarve.object(object)
         switch handle.kind {
         case .object(let info): result.pointee = info.id.rawValue
         case .port(let port): result.pointee = port.object.rawValue
