@@ -103,8 +103,8 @@ typedef struct varve_manager {
 
     /*
      * The last call (memory_object_terminate): nobody maps the object any more, or it was terminated or destroyed, or the
-     * store is closed. It comes once, unless init failed or a function ended its thread or never returned. NULL does
-     * nothing.
+     * store is closed: then perhaps after varve_store_close has returned. It comes once, unless init failed or a function
+     * ended its thread or never returned. NULL does nothing.
      */
     void (*terminate)(void *context, varve_object_t object);
 } varve_manager_t;
