@@ -81,6 +81,17 @@ final class HandleTable: Sendable {
         return ended != nil
     }
 
+    /// Whether a value was a handle once, and is none any more.
+    func hasEnded(_ handle: UnsafeRawPointer) -> Bool {
+        if Self.isOfForkedChild { return false }
+        let (index, generation) = Self.parts(handle)
+        return slots.withLock { slots in
+            guard index < slots.all.count, generation >= Self.firstGeneration else { return false }
+            let slot = slots.all[index]
+            return generation < slot.generation || generation == slot.generation && slot.generation == .max && slot.object == nil
+        }
+    }
+
     /// The lowest bit keeps a handle from being an aligned address.
     private static func handle(_ index: Int, _ generation: UInt32) -> OpaquePointer? {
         OpaquePointer(bitPattern: UInt(generation) << 32 | UInt(UInt32(index)) << 1 | 1)

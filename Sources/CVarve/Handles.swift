@@ -17,8 +17,20 @@ final class TaskHandle: Sendable {
     }
 }
 
-/// What a handle of a task names that started this program.
-final class InheritedTaskHandle: Sendable {
+/// What a handle names of a store that another process serves.
+final class RemoteHandle: Sendable {
+    let store: RemoteStore
+    init(_ store: RemoteStore) { self.store = store }
+}
+
+/// What a handle of an object of such a store names.
+final class RemoteObjectHandle: Sendable {
+    let object: RemoteObject
+    init(_ object: RemoteObject) { self.object = object }
+}
+
+/// What a handle of a task of such a store names; it may be the one that started this program.
+final class RemoteTaskHandle: Sendable {
     let task: RemoteTask
     init(_ task: RemoteTask) { self.task = task }
 }
@@ -29,6 +41,10 @@ final class ObjectHandle: Sendable {
         case object(ObjectInfo)
         case port(ObjectPort)
         case entry(MemoryEntry)
+        /// The owner's, of an object with a memory manager.
+        case managed(ManagedObject)
+        /// The manager's, of the same.
+        case control(MemoryObjectControl)
     }
 
     let kind: Kind
@@ -39,11 +55,14 @@ final class ObjectHandle: Sendable {
         self.store = store
     }
 
-    var port: any MemoryPort {
+    /// Nil for what can't be mapped.
+    var port: (any MemoryPort)? {
         switch kind {
         case .object(let object): object
         case .port(let port): port
         case .entry(let entry): entry
+        case .managed(let object): object
+        case .control: nil
         }
     }
 }
@@ -90,8 +109,8 @@ private var forked: StoreError {
 
 func task(_ handle: OpaquePointer?) throws(VMError) -> TaskHandle {
     if let found = find(handle, TaskHandle.self) { return found }
-    if find(handle, InheritedTaskHandle.self) != nil {
-        throw VMError(.notSupported, "the task is one that started this program: the call is for tasks of a store that is open")
+    if find(handle, RemoteTaskHandle.self) != nil {
+        throw VMError(.notSupported, "the call is for tasks of a store that is open here; another process serves this one's")
     }
     throw VMError(
         .invalidTask,
@@ -100,14 +119,26 @@ func task(_ handle: OpaquePointer?) throws(VMError) -> TaskHandle {
             : "\(describe(handle.map { UnsafeRawPointer($0) })) is no handle of a task")
 }
 
-/// The task of a handle that varve_task_inherited gave; nil for others.
-func inheritedTask(_ handle: OpaquePointer?) -> RemoteTask? { find(handle, InheritedTaskHandle.self)?.task }
+/// The task of a handle that varve_task_inherited or varve_remote_task gave; nil for others.
+func remoteTask(_ handle: OpaquePointer?) -> RemoteTask? { find(handle, RemoteTaskHandle.self)?.task }
+
+func remote(_ handle: OpaquePointer?) throws(StoreError) -> RemoteStore {
+    if let found = find(handle, RemoteHandle.self) { return found.store }
+    throw invalid(handle, "a store that another process serves")
+}
+
+/// What vm_map maps in such a task: nil for the null object.
+func remoteObject(_ handle: OpaquePointer?) throws(VMError) -> RemoteObject? {
+    guard let handle else { return nil }
+    if let found = find(handle, RemoteObjectHandle.self) { return found.object }
+    throw VMError(.invalidObject, "\(describe(UnsafeRawPointer(handle))) is no handle of an object of this connection")
+}
 
 /// What vm_map maps: nil for the null object, `MemoryRight.none` for what `task`'s store has no object behind.
 func port(_ handle: OpaquePointer?, for task: TaskHandle) -> (any MemoryPort)? {
     guard handle != nil else { return nil }
     guard let found = find(handle, ObjectHandle.self), found.store === task.store else { return NoObject() }
-    return found.port
+    return found.port ?? NoObject()
 }
 
 /// A handle that names no memory object of the store: vm_map says so when its turn comes.
@@ -142,12 +173,18 @@ func newHandle(ofTask object: any HandleTable.Object) throws(VMError) -> OpaqueP
     return handle
 }
 
-/// Ends a handle that varve_release may end: any but a store's or a heap's.
+/// Ends a handle of any kind, if that has not been done.
+func endHandle(_ handle: OpaquePointer) { _ = HandleTable.shared.remove(UnsafeRawPointer(handle)) { _ in true } }
+
+/// Ends a handle that varve_release may end: any but a store's, a connection's or a heap's.
 func release(_ handle: UnsafeRawPointer) throws(StoreError) {
-    guard !HandleTable.shared.remove(handle, where: { !($0 is StoreHandle || $0 is HeapHandle) }) else { return }
+    let isReleased = HandleTable.shared.remove(handle) { !($0 is StoreHandle || $0 is RemoteHandle || $0 is HeapHandle) }
+    if isReleased { return }
     if HandleTable.isOfForkedChild { throw forked }
     switch HandleTable.shared.object(handle) {
     case is StoreHandle: throw StoreError(.invalid, "\(describe(handle)) is a store's handle", advice: "Call varve_store_close")
+    case is RemoteHandle:
+        throw StoreError(.invalid, "\(describe(handle)) is a connection's handle", advice: "Call varve_remote_close")
     case is HeapHandle: throw StoreError(.invalid, "\(describe(handle)) is a heap's handle", advice: "Call varve_heap_close")
     default: break
     }

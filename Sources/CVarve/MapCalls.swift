@@ -4,7 +4,7 @@ internal import Varve
 /// Says what no call says that fails before it reaches its task: that the task has ended.
 func requireAlive(_ task: VMTask) throws(VMError) { try task.inherit(address: 0, size: 0, .copy) }
 
-/// Says so for an argument that is NULL or means nothing, of a call of a task that started this program.
+/// Says so for an argument that is NULL or means nothing, of a call of a task of a store that another process serves.
 private func refusal(_ what: String, _ task: RemoteTask) throws(VMError) -> VMError {
     try task.inherit(address: 0, size: 0, .copy)
     return VMError(.invalidArgument, what)
@@ -31,13 +31,15 @@ public func varve_vm_map(
     _ max: vm_prot_t, _ inheritance: vm_inherit_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if object == nil, let inherited = inheritedTask(task) {
+        if let remote = remoteTask(task) {
             guard let address, let handed = Inheritance(rawValue: inheritance) else {
-                throw try refusal("address is NULL, or \(inheritance) is no inheritance", inherited)
+                throw try refusal("address is NULL, or \(inheritance) is no inheritance", remote)
             }
-            address.pointee = try inherited.map(
-                address: address.pointee, size: size, mask: mask, anywhere: anywhere != 0, offset: offset,
-                current: Protection(rawValue: cur), maximum: Protection(rawValue: max), inheritance: handed)
+            try remote.inherit(address: 0, size: 0, .copy)
+            address.pointee = try remote.map(
+                address: address.pointee, size: size, mask: mask, anywhere: anywhere != 0, object: try remoteObject(object),
+                offset: offset, copy: copy != 0, current: Protection(rawValue: cur), maximum: Protection(rawValue: max),
+                inheritance: handed)
             return
         }
         let handle = try CVarve.task(task)
@@ -54,9 +56,9 @@ public func varve_vm_allocate(
     _ task: varve_task_t!, _ address: UnsafeMutablePointer<vm_address_t>!, _ size: vm_size_t, _ anywhere: boolean_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if let inherited = inheritedTask(task) {
-            guard let address else { throw try refusal("address is NULL", inherited) }
-            address.pointee = try inherited.allocate(address: address.pointee, size: size, anywhere: anywhere != 0)
+        if let remote = remoteTask(task) {
+            guard let address else { throw try refusal("address is NULL", remote) }
+            address.pointee = try remote.allocate(address: address.pointee, size: size, anywhere: anywhere != 0)
             return
         }
         let task = try CVarve.task(task).task
@@ -68,7 +70,7 @@ public func varve_vm_allocate(
 @c @implementation
 public func varve_vm_deallocate(_ task: varve_task_t!, _ address: vm_address_t, _ size: vm_size_t) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if let inherited = inheritedTask(task) { return try inherited.deallocate(address: address, size: size) }
+        if let remote = remoteTask(task) { return try remote.deallocate(address: address, size: size) }
         try CVarve.task(task).task.deallocate(address: address, size: size)
     }
 }
@@ -78,8 +80,8 @@ public func varve_vm_protect(
     _ task: varve_task_t!, _ address: vm_address_t, _ size: vm_size_t, _ set_maximum: boolean_t, _ protection: vm_prot_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if let inherited = inheritedTask(task) {
-            return try inherited.protect(
+        if let remote = remoteTask(task) {
+            return try remote.protect(
                 address: address, size: size, setMaximum: set_maximum != 0, Protection(rawValue: protection))
         }
         try CVarve.task(task).task.protect(
@@ -92,11 +94,11 @@ public func varve_vm_inherit(
     _ task: varve_task_t!, _ address: vm_address_t, _ size: vm_size_t, _ inheritance: vm_inherit_t
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if let inherited = inheritedTask(task) {
+        if let remote = remoteTask(task) {
             guard let handed = Inheritance(rawValue: inheritance) else {
-                throw try refusal("\(inheritance) is no inheritance", inherited)
+                throw try refusal("\(inheritance) is no inheritance", remote)
             }
-            return try inherited.inherit(address: address, size: size, handed)
+            return try remote.inherit(address: address, size: size, handed)
         }
         let task = try CVarve.task(task).task
         try task.inherit(address: address, size: size, try CVarve.inheritance(inheritance, task))

@@ -20,6 +20,19 @@ public func varve_object_create(
 }
 
 @c @implementation
+public func varve_object_of_file(
+    _ store: varve_store_t!, _ file: UnsafePointer<CChar>!, _ name: UnsafePointer<CChar>!,
+    _ object: UnsafeMutablePointer<varve_object_t?>!
+) -> Int32 {
+    code { () throws(StoreError) in
+        let store = try CVarve.store(store)
+        let result = try required(object, "object")
+        let found = try store.fileObject(path: try text(file, "the file"), named: try text(name, "the object's name"))
+        result.pointee = try newHandle(ObjectHandle(.object(found), of: store))
+    }
+}
+
+@c @implementation
 public func varve_object_open(
     _ store: varve_store_t!, _ name: UnsafePointer<CChar>!, _ object: UnsafeMutablePointer<varve_object_t?>!
 ) -> Int32 {
@@ -38,25 +51,35 @@ public func varve_object_port(
     code { () throws(StoreError) in
         let handle = try CVarve.object(object)
         let result = try required(port, "port")
-        guard case .object(let info) = handle.kind else {
+        let rights = Protection(rawValue: rights)
+        let made: ObjectPort
+        switch handle.kind {
+        case .object(let info): made = handle.store.port(to: info, rights: rights)
+        case .managed(let object): made = object.port(rights: rights)
+        case .port, .entry, .control:
             throw StoreError(.invalid, "a port is made of an object, not of a port or a memory entry", advice: "Open the object")
         }
-        let rights = Protection(rawValue: rights)
         guard rights.isWellFormed else {
             throw StoreError(.invalid, "rights outside read, write and execute", advice: "Give bits of VM_PROT_ALL")
         }
-        result.pointee = try newHandle(ObjectHandle(.port(handle.store.port(to: info, rights: rights)), of: handle.store))
+        result.pointee = try newHandle(ObjectHandle(.port(made), of: handle.store))
     }
 }
 
 @c @implementation
 public func varve_object_number(_ object: varve_object_t!, _ number: UnsafeMutablePointer<UInt64>!) -> Int32 {
     code { () throws(StoreError) in
-        let handle = try CVarve.object(object)
         let result = try required(number, "number")
+        if let object, let remote = HandleTable.shared.object(UnsafeRawPointer(object)) as? RemoteObjectHandle {
+            result.pointee = remote.object.id.rawValue
+            return
+        }
+        let handle = try CVarve.object(object)
         switch handle.kind {
         case .object(let info): result.pointee = info.id.rawValue
         case .port(let port): result.pointee = port.object.rawValue
+        case .managed(let object): result.pointee = object.id.rawValue
+        case .control(let object): result.pointee = object.object.rawValue
         case .entry: throw StoreError(.invalid, "a memory entry has no number", advice: "Ask varve_vm_region where it is mapped")
         }
     }

@@ -8,17 +8,26 @@ public func varve_vm_region(
     _ object_name: UnsafeMutablePointer<UInt64>!
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        let task = try CVarve.task(task).task
-        let address = try argument(address, "address", task)
-        let size = try argument(size, "size", task)
-        let info = try argument(info, "info", task)
-        let count = try argument(info_count, "info_count", task)
+        let remote = remoteTask(task)
+        let own = remote == nil ? try CVarve.task(task).task : nil
+        func requireAlive() throws(VMError) {
+            try remote?.inherit(address: 0, size: 0, .copy)
+            try own?.inherit(address: 0, size: 0, .copy)
+        }
+        func found(_ address: UInt64) throws(VMError) -> RegionInfo? {
+            if let remote { return try remote.region(address) }
+            return try own?.region(address)
+        }
+        guard let address, let size, let info, let count = info_count else {
+            try requireAlive()
+            throw VMError(.invalidArgument, "address, size, info or info_count is NULL")
+        }
         let filled = UInt32(MemoryLayout<varve_region_info_t>.size / 4)
         guard Int(flavor) == VARVE_REGION_INFO, count.pointee >= filled else {
-            try requireAlive(task)
+            try requireAlive()
             throw VMError(.invalidArgument, "flavor \(flavor) with a count of \(count.pointee); \(VARVE_REGION_INFO) needs \(filled)")
         }
-        let region = try task.region(address.pointee)
+        guard let region = try found(address.pointee) else { return }
         address.pointee = region.start
         size.pointee = region.end - region.start
         info.pointee = varve_region_info_t(

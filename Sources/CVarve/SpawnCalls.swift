@@ -49,7 +49,7 @@ public func varve_task_inherited(_ task: UnsafeMutablePointer<varve_task_t?>!) -
     code { () throws(StoreError) in
         let result = try required(task, "task")
         try requireNoFork()
-        result.pointee = try newHandle(InheritedTaskHandle(try RemoteTask.inherited()))
+        result.pointee = try newHandle(RemoteTaskHandle(try RemoteTask.inherited()))
     }
 }
 
@@ -58,15 +58,10 @@ public func varve_inherited_commit(
     _ task: varve_task_t!, _ message: UnsafePointer<CChar>!, _ flags: UInt32, _ version: UnsafeMutablePointer<UInt64>!
 ) -> Int32 {
     code { () throws(StoreError) in
-        guard let inherited = inheritedTask(task) else {
+        guard let found = remoteTask(task) else {
             throw StoreError(.invalid, "the handle is no inherited task's", advice: "Give what varve_task_inherited gave")
         }
-        guard flags & ~UInt32(VARVE_COMMIT_DEFERRED) == 0 else {
-            throw StoreError(
-                .invalid, "0x\(String(flags, radix: 16)) are no flags of such a commit", advice: "Give 0 or VARVE_COMMIT_DEFERRED")
-        }
-        let made = try inherited.store.commit(
-            message: try CVarve.message(message), durability: flags & UInt32(VARVE_COMMIT_DEFERRED) != 0 ? .deferred : .synced)
+        let made = try commit(found.store, message, flags)
         version?.pointee = made.rawValue
     }
 }

@@ -33,7 +33,7 @@ public func varve_task_create(
 @c @implementation
 public func varve_task_terminate(_ task: varve_task_t!) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if let inherited = inheritedTask(task) { return try inherited.terminate() }
+        if let remote = remoteTask(task) { return try remote.terminate() }
         try CVarve.task(task).task.terminate()
     }
 }
@@ -85,9 +85,9 @@ public func varve_task_window(
     _ task: varve_task_t!, _ base: UnsafeMutablePointer<vm_address_t>!, _ size: UnsafeMutablePointer<vm_size_t>!
 ) -> kern_return_t {
     kernReturn { () throws(VMError) in
-        if let inherited = inheritedTask(task) {
-            base?.pointee = inherited.windowBase
-            size?.pointee = inherited.windowSize
+        if let remote = remoteTask(task) {
+            base?.pointee = remote.windowBase
+            size?.pointee = remote.windowSize
             return
         }
         let task = try CVarve.task(task).task

@@ -31,7 +31,12 @@ extension DemandRegion {
         let one = PageRange(start: page, count: 1)
         while let generation = state.withLock({ $0.isClosed ? nil : $0.generation }) {
             guard let window = try absentRun(around: page, within: area, provider.clusterPages) else { return one }
-            let brought = try provider.bring(window, for: page)
+            let brought: PageBytes
+            do throws(StoreError) { brought = try provider.bring(window, for: page) } catch {
+                // Whoever asked for it before may have placed it meanwhile, through another mapping too.
+                guard try absentRun(around: page, within: area, 1) != nil else { return one }
+                throw error
+            }
             let shown = brought.pages.intersection(area)
             let isPlaced = try state.withLock { state throws(StoreError) in
                 if state.isClosed { return true }

@@ -20,6 +20,8 @@
 
 /* What this program does where a test starts it with `--inherit`. */
 int inherit_and_look(int count, char **words);
+/* The same with `--remote PATH`. */
+int attach_and_look(const char *path);
 
 void add_test(const char *name, void (*run)(void));
 void check(int holds, const char *file, int line, const char *text);

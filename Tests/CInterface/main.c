@@ -151,6 +151,7 @@ int store_raises(vm_address_t address) { return raises(address, 1); }
 int main(int arguments, char **argument) {
     if (arguments < 2) return 64;
     if (strcmp(argument[1], "--inherit") == 0) return inherit_and_look(arguments - 1, argument + 1);
+    if (strcmp(argument[1], "--remote") == 0) return arguments > 2 ? attach_and_look(argument[2]) : 64;
     folder = argument[1];
     setvbuf(stdout, NULL, _IOLBF, 0);
     /* Before the library: what it does not know of it hands on. */

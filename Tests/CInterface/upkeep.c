@@ -83,8 +83,12 @@ int inherit_and_look(int count, char **words) {
     *at(shared) = 11;
     *at(copied) = 12;
     if (varve_inherited_commit(own, "from the program", 0, NULL)) return 94;
-    vm_address_t address = none;
+    vm_address_t address = none, named = 0;
+    varve_remote_t remote = NULL;
+    varve_object_t object = NULL;
     if (varve_vm_allocate(own, &address, PAGE, FIXED)) return 95;
+    if (varve_remote_of(own, &remote) || varve_remote_object(remote, "named", VM_PROT_READ, &object)) return 103;
+    if (varve_vm_map(own, &named, PAGE, 0, ANYWHERE, object, 0, 0, 1, 1, 1) || *at(named) != 1) return 104;
     *at(address) = 3;
     if (varve_vm_protect(own, address, PAGE, 0, VM_PROT_READ) || varve_vm_inherit(own, address, PAGE, VM_INHERIT_NONE)) return 96;
     if (varve_vm_deallocate(own, address, PAGE)) return 97;
@@ -99,6 +103,7 @@ int inherit_and_look(int count, char **words) {
 
 TEST(a_program_has_the_memory_of_the_task_that_started_it) {
     vm_address_t shared = allocate(1), copied = allocate(1), none = allocate(1);
+    object_of("named", 1, 1);
     OK(varve_vm_inherit(task, shared, PAGE, VM_INHERIT_SHARE));
     OK(varve_vm_inherit(task, none, PAGE, VM_INHERIT_NONE));
     *at(shared) = 1;

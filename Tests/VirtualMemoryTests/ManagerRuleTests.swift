@@ -25,6 +25,49 @@ import Varve
         try bench.store.close()
     }
 
+    /// Also where the object ends before its manager was told of it.
+    @Test func initializationComesFirstAndTerminationLast() throws {
+        let bench = try Bench()
+        for round in 0..<60 {
+            let manager = TestManager()
+            let object = try bench.store.makeObject(size: page, manager: manager)
+            if round % 3 == 1 { _ = try bench.task.map(size: page, object: object) }
+            if round % 2 == 0 { object.terminate() } else { try object.control.destroy(reason: "test") }
+            #expect(manager.waits(for: .terminate))
+            #expect(manager.events.withLock { $0 } == [.initialize, .terminate])
+        }
+        try bench.store.close()
+    }
+
+    /// A manager that did not initialize is told nothing more, also where its object was ended meanwhile.
+    @Test func whatDidNotInitializeIsNotTerminated() throws {
+        final class Refuser: MemoryManager {
+            let events: Events
+            init(_ events: Events) { self.events = events }
+            deinit { events.list.withLock { $0.append("freed") } }
+            func initialize(_ object: MemoryObjectControl) throws {
+                events.list.withLock { $0.append("initialize") }
+                while !events.isFreed.withLock({ $0 }) { usleep(1000) }
+                throw Complaint("no")
+            }
+            func dataRequest(_ request: DataRequest) throws {}
+            func terminate(_ object: ObjectID) { events.list.withLock { $0.append("terminate") } }
+        }
+        final class Events: Sendable {
+            let list = Mutex<[String]>([])
+            let isFreed = Mutex(false)
+        }
+        let bench = try Bench()
+        let events = Events()
+        let object = try bench.store.makeObject(size: page, manager: Refuser(events))
+        #expect(eventually { events.list.withLock { !$0.isEmpty } })
+        object.terminate()
+        events.isFreed.withLock { $0 = true }
+        #expect(eventually { events.list.withLock { $0.count > 1 } })
+        #expect(events.list.withLock { $0 } == ["initialize", "freed"])
+        try bench.store.close()
+    }
+
     /// Each of a manager's calls may use the store: no lock of it is held, and no transaction is open.
     @Test(arguments: everyMode)
     func noManagerIsCalledWithALockHeldOrInsideATransaction(_ options: Store.OpenOptions) throws {

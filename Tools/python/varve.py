@@ -185,6 +185,8 @@ _object_clone = _call(_store, "object_clone", _handle, _text, _text, _text, _to_
 _object_size = _call(_store, "object_size", _handle, _text, _to_u64)
 _read = _call(_store, "read", _handle, _text, _u64, ctypes.c_void_p, ctypes.c_size_t, _pointer(ctypes.c_size_t))
 _write = _call(_store, "write", _handle, _text, _u64, ctypes.c_char_p, ctypes.c_size_t, _text, _to_u64)
+_object_of_file = _call(_store, "object_of_file", _handle, _text, _text, _to_handle)
+_memory_object_of_file = _call(_kern, "memory_object_of_file", _handle, _text, _int, ctypes.c_void_p, _to_handle)
 _import = _call(_store, "import", _handle, _text, _text, _text, _to_handle)
 _export = _call(_store, "export", _handle, _text, _text, _int)
 _state_map = _call(_store, "state_map", _handle, _text, _to_handle, _to_handle, _to_u64)
@@ -640,6 +642,18 @@ class Store:
         """Makes an object of a file's bytes."""
         made = _handle()
         _import(self._handle, _bytes(file), _bytes(name), _bytes(message), made)
+        return Object(made.value)
+
+    def object_of_file(self, file, name):
+        """The named object that has a host file's bytes as its base; made at the first call, the same one later."""
+        found = _handle()
+        _object_of_file(self._handle, _bytes(file), _bytes(name), found)
+        return Object(found.value)
+
+    def serve_file(self, file, writable=True):
+        """An object whose pages are a host file's, written back with each commit; it is not part of the store."""
+        made = _handle()
+        _memory_object_of_file(self._handle, _bytes(file), int(writable), None, made)
         return Object(made.value)
 
     def export(self, reference, file, overwrite=True):

@@ -13,11 +13,15 @@
  *     varve/task.h      tasks
  *     varve/map.h       the address map: vm_map and its family
  *     varve/bytes.h     bytes across tasks, residency, durability of a range
+ *     varve/manager.h   objects whose pages the program answers for, or a host file
+ *     varve/remote.h    stores that another process serves
+ *     varve/upkeep.h    checking, repairing, freeing; why a page can't be had
  *     varve/heap.h      persistent heaps: allocate, name roots, commit
  *
  * CAVEATS
  *
- * - One process writes a store; any number read it. Only the writer has tasks.
+ * - One process writes a store, and has its tasks; any number read it, or map its objects together with the writer
+ *   (varve/remote.h).
  * - Each handle is invalid in a forked child, which has of the memory what the regions' inheritance says. Open a store after
  *   the fork, not before it. A program that varve_task_spawn started has its memory by varve_task_inherited.
  * - Memory that a task maps is memory: an access that its protection forbids raises SIGSEGV, one beyond an object's
@@ -30,7 +34,8 @@
  * up at each call. One that was released, is of another kind, or is no handle at all, is an error of the call that is given it:
  * KERN_INVALID_TASK or KERN_INVALID_OBJECT of the vm_* calls, VARVE_INVALID of the others. A handle's value is not
  * used again while the process lives. Whoever is given a handle ends it with varve_release (a store:
- * varve_store_close, a heap: varve_heap_close); what it names lives on in the store.
+ * varve_store_close, a connection: varve_remote_close, a heap: varve_heap_close); what it names lives on in the store. The
+ * handles that a memory manager's functions are given are ended by the library.
  *
  * CONVENTIONS
  *
@@ -53,6 +58,8 @@
 #include "varve/task.h"
 #include "varve/map.h"
 #include "varve/bytes.h"
+#include "varve/manager.h"
+#include "varve/remote.h"
 #include "varve/upkeep.h"
 #include "varve/heap.h"
 

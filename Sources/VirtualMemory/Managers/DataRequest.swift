@@ -24,6 +24,9 @@ public final class DataRequest: Sendable {
         length = pending.pages.count << Page.shift
     }
 
+    /// Whether an answer still counts: none was given, and nobody gave the request up.
+    public var isOpen: Bool { pager.state.withLock { _ in pending.answer == nil } }
+
     deinit { pager.finish(pending, .failed("its manager let go of the request without an answer")) }
 
     /// Gives the bytes: `length` of them, or as many as there are up to the object's end; what lies beyond reads as zeros.

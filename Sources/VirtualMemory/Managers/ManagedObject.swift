@@ -40,7 +40,7 @@ public final class ManagedObject: MemoryPort, Sendable {
     ///
     /// Pages in memory stay as they are; others can't be had any more. Mapping it is INVALID_OBJECT. What was stored since
     /// the last commit is returned to nobody, and the next commit says so: commit first. A second call does nothing.
-    public func terminate() { control.pager.end(ManagedPager.Ending(reason: "it was terminated")) }
+    public func terminate() { control.terminate() }
 }
 
 /// A manager's side of an object: what it may ask of the store (a memory object's control port). Thread-safe.
@@ -96,4 +96,7 @@ public struct MemoryObjectControl: Sendable {
     /// Ends the object for good (memory_object_destroy): every access to it, wherever it is mapped, raises SIGBUS from now
     /// on, and calls throw MEMORY_FAILURE with `reason`. What is not returned is lost. A second call does nothing.
     public func destroy(reason: String) throws(VMError) { try pager.store.destroy(pager, reason) }
+
+    /// Ends the manager's service, in order; see `ManagedObject.terminate`.
+    public func terminate() { pager.end(ManagedPager.Ending(reason: "it was terminated")) }
 }

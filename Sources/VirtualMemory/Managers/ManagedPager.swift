@@ -112,30 +112,38 @@ final class ManagedPager: WaitingPageProvider {
     }
 
     /// Ends the object: what is asked for has failed. The manager is told what commits took, unless it is destroyed, and then
-    /// the end; not so where it never initialized or its thread is gone.
+    /// the end: after its beginning, where it has not been told that yet. Not so where it did not initialize or its thread is
+    /// gone.
     func end(_ ending: Ending, isManagerGone: Bool = false) {
         // A manager that is let go of may call back: not under the lock.
         let gone: (any MemoryManager)? = state.change { state in
+            var returnsCommitted = false
             if case .ended(let known) = state.life {
                 if ending.isDestroyed, !known.isDestroyed {
                     state.life = .ended(ending)
                     state.unreturned = [:]
                 }
-                return nil
+                guard isManagerGone else { return nil }
+            } else {
+                if case .ready = state.life { returnsCommitted = !isManagerGone && !ending.isDestroyed }
+                state.life = .ended(ending)
             }
-            let hasStarted = if case .ready = state.life { true } else { false }
-            state.life = .ended(ending)
             for request in state.requests { request.answer = .failed(ending.reason) }
             state.requests = []
-            if hasStarted, !isManagerGone, !ending.isDestroyed {
-                state.calls.removeAll { if case .request = $0 { true } else { false } }
-            } else {
-                state.calls = []
+            state.calls.removeAll { call in
+                switch call {
+                case .initialize: isManagerGone
+                case .request: true
+                case .take: !returnsCommitted
+                case .terminate: isManagerGone
+                }
+            }
+            if !returnsCommitted {
                 for pending in state.returns { pending.outcome = .refused(ending.reason) }
                 state.returns = []
             }
             if ending.isDestroyed { state.unreturned = [:] }
-            guard isManagerGone || !(hasStarted || state.isCalling) else {
+            guard isManagerGone else {
                 state.calls.append(.terminate)
                 return nil
             }

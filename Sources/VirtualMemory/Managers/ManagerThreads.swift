@@ -50,7 +50,9 @@ enum ManagerThreads {
         var all = sigset_t()
         var saved = sigset_t()
         sigfillset(&all)
-        // The thread inherits the mask: no handler of the program's runs on it.
+        // The thread inherits the mask: no handler of the program's runs on it, but for what the thread itself raises. A
+        // manager's code may store to memory of tasks, which may raise SIGSEGV that we handle.
+        for raised in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP] { sigdelset(&all, raised) }
         pthread_sigmask(SIG_SETMASK, &all, &saved)
         defer { pthread_sigmask(SIG_SETMASK, &saved, nil) }
         let result = pthread_create(&thread, nil, managerThreadMain, nil)

@@ -14,7 +14,7 @@ public struct ReturnedPages: Sendable {
     public var pageCount: Int { runs.reduce(0) { $0 + $1.pages.count } }
 
     /// Calls `body` with each run of pages, in order: where it begins, in bytes into the object, and its bytes, which end
-    /// where the object does and are valid during the call.
+    /// where the object does and are valid as long as this value is there.
     public func forEachRun<Failure: Error>(
         _ body: (_ offset: UInt64, _ bytes: UnsafeRawBufferPointer) throws(Failure) -> Void
     ) throws(Failure) {

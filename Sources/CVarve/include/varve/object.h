@@ -116,6 +116,20 @@ int varve_write(
 int varve_import(varve_store_t store, const char *file, const char *name, const char *message, varve_object_t *object);
 
 /*
+ * varve_object_of_file: a handle of the named object that has a host file's bytes as its base; makes it at the first call.
+ *
+ * The file is ingested, as by varve_import. A later call looks at the file: where its identity, size and modification time
+ * are those that were ingested, the object is as it is, with all that was committed to it since; where not, the file's
+ * bytes become the object's next version. A snapshot of the object, "of-file:" and numbers, keeps which file it was.
+ * Stores change the object alone; varve_export writes it to a file. varve_memory_object_of_file serves the file itself.
+ *
+ * VARVE_NOT_FOUND, VARVE_INVALID (no regular file, name), VARVE_CHANGED_WHILE_READ, VARVE_EXISTS (an object of that name
+ * was not made so), VARVE_BUSY (the file has changed, and the object is mapped or has changes), VARVE_LOCKED, VARVE_FULL,
+ * VARVE_IO.
+ */
+int varve_object_of_file(varve_store_t store, const char *file, const char *name, varve_object_t *object);
+
+/*
  * varve_export: writes an object's state to a host file, whole: the path holds the old file or the new one.
  *
  * VARVE_EXISTS where the file is there and overwrite is 0; VARVE_NOT_FOUND, VARVE_NOT_RETAINED, VARVE_DAMAGED,

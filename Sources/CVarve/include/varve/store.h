@@ -153,8 +153,8 @@ int varve_backup(varve_store_t store, const char *destination);
  * varve_release: ends a handle of a task, an object, a memory entry or a mapped state.
  *
  * Tasks stay attached and mapped, objects stay in the store; a mapped state is unmapped once no call uses it. NULL is
- * no handle, and no error. VARVE_INVALID: not a handle (any more), or one of a store or a heap, which varve_store_close
- * and varve_heap_close end.
+ * no handle, and no error. VARVE_INVALID: not a handle (any more), or one of a store, a connection or a heap, which
+ * varve_store_close, varve_remote_close and varve_heap_close end.
  */
 int varve_release(const void *handle);
 

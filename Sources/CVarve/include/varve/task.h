@@ -106,9 +106,9 @@ kern_return_t varve_task_spawn(
 /*
  * varve_task_inherited: the memory of the task that started this program by varve_task_spawn, at the same addresses.
  *
- * The handle is for varve_vm_map of no object, varve_vm_allocate, varve_vm_deallocate, varve_vm_protect, varve_vm_inherit,
- * varve_task_window, varve_task_terminate and varve_inherited_commit; the other calls answer KERN_NOT_SUPPORTED. Releasing
- * it unmaps the memory. Can be called once.
+ * The handle is for what a task of varve_remote_task is for, and varve_inherited_commit; the other calls answer
+ * KERN_NOT_SUPPORTED. varve_remote_of is the connection, for mapping named objects too. Releasing it unmaps the memory. Can be
+ * called once.
  * VARVE_NOT_FOUND where the program was not started so, VARVE_WRONG_STATE for a second call, VARVE_IO where the process that
  * started it has ended, VARVE_ADDRESS_TAKEN, VARVE_FULL.
  */
