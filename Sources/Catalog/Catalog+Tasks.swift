@@ -37,6 +37,13 @@ extension Catalog {
         }
         return found.sorted { $0.start < $1.start }
     }
+
+    /// The entries of all live tasks that show `object`.
+    public func entries(showing object: ObjectID) throws(StoreError) -> [CatalogEntry] {
+        try read("look up who maps \(object)") { db in
+            try db.list(CatalogSQL.entriesOfObject, [StoredInteger(object)], CatalogEntry.init(row:))
+        }
+    }
 }
 
 extension CatalogTask {

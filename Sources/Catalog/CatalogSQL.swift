@@ -25,6 +25,11 @@ enum CatalogSQL {
     /// The last live entry that begins in a range.
     static let lastEntryFrom = entriesFrom + " ORDER BY first DESC LIMIT 1"
 
+    /// The live entries that show an object, task by task: past ones are not looked at.
+    static let entriesOfObject =
+        "SELECT \(entryColumns.split(separator: ", ").map { "e." + $0 }.joined(separator: ", ")) FROM tasks t CROSS JOIN entries e"
+        + " ON e.task = t.task AND e.died = \(Int64.max) WHERE t.died = \(Int64.max) AND e.object = ?"
+
     static let snapshots =
         "SELECT name, version, object, message, time FROM snapshots ORDER BY version, name"
     static let snapshotByName = "SELECT name, version, object, message, time FROM snapshots WHERE name = ?"
@@ -35,6 +40,6 @@ enum CatalogSQL {
     /// Every query above that looks something up, for the test that asks SQLite how it answers them.
     static let lookups = [
         objectByID, objectByName, objects, taskByID, taskByName, tasks, entries, entriesFrom, lastEntryFrom,
-        snapshotByName, log,
+        entriesOfObject, snapshotByName, log,
     ]
 }

@@ -66,25 +66,44 @@ extension Population {
         }
     }
 
-    /// How many pages of a range of addresses this process has in memory there, and how many are swapped out.
-    public static func count(address: UInt64, byteCount: Int) -> (resident: Int, swapped: Int) {
-        let file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return (0, 0) }
-        defer { close(file) }
+    /// What the page map shows of a range of addresses.
+    struct Count {
+        /// Pages that are in memory there.
+        var resident = 0
+        /// Pages that are swapped out, or that raise SIGBUS.
+        var swapped = 0
+        /// Write-protected pages that are swapped out, or absent.
+        var swappedOrAbsent = 0
+    }
+
+    /// Counts the pages of a range of addresses by what this process has there; without those that can't be looked at.
+    static func count(address: UInt64, byteCount: Int) -> Count {
         let total = Page.count(forBytes: byteCount)
         var entries = [UInt64](repeating: 0, count: min(8192, max(1, total)))
-        var resident = 0, swapped = 0, page = 0
+        var found = Count(), page = 0
         while page < total {
             let wanted = min(entries.count, total - page) * 8
             let position = (Int(address >> UInt64(Page.shift)) + page) * 8
-            let got = entries.withUnsafeMutableBytes { pread(file, $0.baseAddress, wanted, off_t(position)) }
+            let got = entries.withUnsafeMutableBytes { pread(hm_pagemap(), $0.baseAddress, wanted, off_t(position)) }
             guard got >= 8 else { break }
             for index in 0..<got / 8 {
-                // Bit 63: present; bit 62: swapped.
-                if entries[index] >> 63 != 0 { resident += 1 } else if entries[index] >> 62 & 1 != 0 { swapped += 1 }
+                // Bit 63: present; 62: swapped out; 57: write-protected, to find stores.
+                if entries[index] >> 63 != 0 {
+                    found.resident += 1
+                } else if entries[index] >> 62 != 0 {
+                    if entries[index] >> 57 & 1 != 0 { found.swappedOrAbsent += 1 } else { found.swapped += 1 }
+                }
             }
             page += got / 8
         }
-        return (resident, swapped)
+        return found
+    }
+
+    /// How many pages of this process are in swap space, as far as the host says so.
+    static var swappedPagesOfProcess: Int {
+        for line in (ProcessMaps.text("/proc/self/status") ?? "").split(separator: "\n") where line.hasPrefix("VmSwap:") {
+            return (Int(line.split(separator: " ").dropFirst().first ?? "") ?? 0) * 1024 / Page.size
+        }
+        return 0
     }
 }

@@ -4,7 +4,7 @@ internal import PageStore
 internal import VMTypes
 
 /// Changed pages of an object in memory of our own: of one that was unmapped before they were committed, or of one whose
-/// protection forbids reading them where they are.
+/// protection forbids reading them where they are; or what a version is to hold in the place of what is in memory.
 ///
 /// Invariant: `origin + page * 4096` lies in a mapping of our own for every page below the object's end.
 final class CarriedPages {
@@ -34,7 +34,12 @@ final class CarriedPages {
 
     /// Copies pages as they are in memory now, over what was carried of them.
     func add(_ added: [PageRange], from mapping: ExclusiveMapping) throws(StoreError) {
-        for run in added { try mapping.copyOut(run, into: base + run.start * Page.size) }
+        try add(added) { (run, target) throws(StoreError) in try mapping.copyOut(run, into: target) }
+    }
+
+    /// Carries pages that `body` copies to the place it is given, over what was carried of them.
+    func add(_ added: [PageRange], _ body: (PageRange, UnsafeMutableRawPointer) throws(StoreError) -> Void) throws(StoreError) {
+        for run in added { try body(run, base + run.start * Page.size) }
         runs = joined(runs + added)
     }
 

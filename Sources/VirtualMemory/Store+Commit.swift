@@ -41,8 +41,7 @@ extension Store {
             try withMemory { (memory) throws(StoreError) in
                 let version = try commit(
                     &memory, operations, message: message, durability: durability, declaredOnly: declaredOnly, mayTrade: mayTrade)
-                defer { memory.returns = [] }
-                return (version, memory.returns)
+                return (version, memory.takeReturns())
             }
         }
         if !returns.isEmpty { try awaitReturns(returns, of: version) }
@@ -65,6 +64,13 @@ extension Store {
         _ memory: inout Memory, _ operations: [StoreOperation], message: String, durability: Durability, declaredOnly: Bool,
         mayTrade: Bool
     ) throws(StoreError) -> Version {
+        try beginCommit(&memory, declaredOnly: declaredOnly)
+        return try makeVersion(
+            &memory, operations, message: message, durability: durability, declaredOnly: declaredOnly, mayTrade: mayTrade)
+    }
+
+    /// Finds what was changed.
+    func beginCommit(_ memory: inout Memory, declaredOnly: Bool) throws(StoreError) {
         try requireWriter("a commit")
         try checkOpen(memory)
         memory.releaseHandles(self)
@@ -82,16 +88,29 @@ extension Store {
             // Memory without a name that the last forked child has let go of.
             try memory.release(id, self)
         }
+    }
+
+    /// Makes a version of what was found.
+    ///
+    /// - Parameter substitutes: What the version holds of objects in the place of what they have pending.
+    func makeVersion(
+        _ memory: inout Memory, _ operations: [StoreOperation], message: String, durability: Durability, declaredOnly: Bool,
+        mayTrade: Bool, substitutes: [ObjectID: CarriedPages] = [:]
+    ) throws(StoreError) -> Version {
         var taken: [MappedObject] = []
         var inputs: [LayerInput] = []
         var copies: [CarriedPages] = []
         var returned: [(object: MappedObject, pages: [PageBytes])] = []
-        for object in memory.mapped.values where object.isNeeded {
+        for object in memory.mapped.values where object.isNeeded || substitutes[object.id] != nil {
             if object.managed != nil {
                 returned.append((object, try object.copies(of: object.pending)))
                 continue
             }
             taken.append(object)
+            if let substitute = substitutes[object.id] {
+                inputs.append(substitute.layer)
+                continue
+            }
             try object.unpack()
             if let carried = memory.carried[object.id] {
                 // Pages of it that lie outside its new mapping wait too: an object has one layer in a commit.

@@ -1,3 +1,4 @@
+internal import Catalog
 internal import Glibc
 internal import HostMemory
 public import PageStore
@@ -118,13 +119,35 @@ extension Store {
         }
     }
 
-    /// Deletes an object from the next version on; snapshots and kept versions still hold it. `.busy` where it is mapped.
+    /// Deletes an object from the next version on; snapshots and kept versions still hold it.
+    ///
+    /// - Parameter unmapping: Whether the regions of saved tasks that show it go with it. Else the object lives while one does.
+    /// - Throws: `.busy` where it is mapped, in a task that is attached or, without `unmapping`, in one that is saved: the error names
+    ///   task and address; `.notFound`.
     @discardableResult
-    public func deleteObject(_ name: String, message: String = "") throws(StoreError) -> Version {
+    public func deleteObject(_ name: String, unmapping: Bool = false, message: String = "") throws(StoreError) -> Version {
+        try requireWriter("a deletion")
         return try withMemory { (memory) throws(StoreError) in
             let info = try liveObject(name)
             try requireUnmapped(info, memory)
-            return try commitOperations([.deleteObject(id: info.id)], message: message)
+            var operations = [StoreOperation.deleteObject(id: info.id)]
+            let entries = try savedEntries(showing: info.id)
+            // What an attached task has uncommitted can be abandoned.
+            if let entry = entries.first(where: { !unmapping || memory.tasks[$0.task] != nil || memory.terminated[$0.task] != nil }) {
+                var task = memory.tasks[entry.task]?.name ?? memory.terminated[entry.task]
+                if task == nil { task = try savedTask(entry.task)?.name }
+                throw StoreError(
+                    .busy,
+                    "object '\(info.name)' is mapped at 0x\(String(entry.start, radix: 16)) by task '\(task ?? "\(entry.task)")', as the last"
+                        + " commit left it",
+                    advice: "Deallocate the region and commit, or delete it together with the regions that show it (`varve rm --unmap`)", path: path)
+            }
+            if !entries.isEmpty {
+                let changes = entries.map { CatalogChange.setEntries(task: $0.task, start: $0.start, end: $0.end, entries: []) }
+                operations.append(.mapChanges(CatalogChange.encode(changes)))
+                memory.shownBySavedTasks = nil
+            }
+            return try commitOperations(operations, message: message)
         }
     }
 
@@ -167,8 +190,10 @@ extension Store {
 
     /// Maps a kept version or snapshot of an object, or its last commit, read-only, at an address that the system chooses.
     ///
-    /// Its bytes never change while the result lives. Throws `.notFound`, `.notRetained`, `.damaged` (with checks on
-    /// mapping).
+    /// Its bytes never change while the result lives. With `OpenOptions.checksOnMap` every page is checked first: `.damaged`.
+    /// Without, pages that lie in a long run in the store's file are mapped unchecked, and read as the disk has them, damaged or
+    /// not; all others are checked when they are touched, where damaged ones raise SIGBUS, or, without demand filling, by this
+    /// call. What the disk can't read raises SIGBUS. Throws `.notFound`, `.notRetained`, `.full`, `.io`, too.
     public func mapState(_ reference: ObjectReference) throws(StoreError) -> MappedState {
         while true {
             let view = try pinned(reference).view

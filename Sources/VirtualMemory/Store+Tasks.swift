@@ -90,6 +90,27 @@ extension Store {
         return shown
     }
 
+    /// The regions of saved tasks, as the last commit left them, that show an object.
+    func savedEntries(showing id: ObjectID) throws(StoreError) -> [CatalogEntry] {
+        let pending = try pendingMapChanges()
+        var entries = try catalog.entries(showing: id)
+        for change in pending {
+            switch change {
+            case .createTask(let task, _, _, _), .deleteTask(let task): entries.removeAll { $0.task == task }
+            case .setEntries(let task, let start, let end, let made):
+                entries.removeAll { $0.task == task && $0.start < end && $0.end > start }
+                entries += made.filter { $0.object == id }
+            default: break
+            }
+        }
+        return entries
+    }
+
+    /// The task of that number as the last commit left it.
+    func savedTask(_ id: TaskID) throws(StoreError) -> SavedTask? {
+        try savedTasks { () throws(StoreError) in try catalog.task(id: id).map { [$0] } ?? [] }.first { $0.id == id }
+    }
+
     /// A number that no task of the store has, whatever a crash made of the counter.
     private func newTaskID(_ memory: Memory) throws(StoreError) -> TaskID {
         let taken = Set(try savedTasks { () throws(StoreError) in try catalog.tasks() }.map(\.id)).union(memory.tasks.keys)
@@ -115,15 +136,7 @@ extension Store {
 
     /// The tasks that `known` finds in the catalog, brought up to the last commit by what it has not yet heard.
     func savedTasks(_ known: () throws(StoreError) -> [CatalogTask]) throws(StoreError) -> [SavedTask] {
-        var pending = try pages.commits(after: try catalog.mark)
-        var changes = try mapChanges(pending)
-        if changes.contains(where: { if case .rollback = $0 { true } else { false } }) {
-            // Which maps a rollback brings back only the catalog can say.
-            try pages.settle()
-            try feeder.catchUp()
-            pending = try pages.commits(after: try catalog.mark)
-            changes = try mapChanges(pending)
-        }
+        let changes = try pendingMapChanges()
         var tasks: [SavedTask] = []
         for task in try known() {
             tasks.append(
@@ -147,6 +160,16 @@ extension Store {
         }
         for task in tasks { try checkWellFormed(task) }
         return tasks
+    }
+
+    /// What commits changed of maps that the catalog has not yet heard of.
+    private func pendingMapChanges() throws(StoreError) -> [CatalogChange] {
+        let changes = try mapChanges(try pages.commits(after: try catalog.mark))
+        guard changes.contains(where: { if case .rollback = $0 { true } else { false } }) else { return changes }
+        // Which maps a rollback brings back only the catalog can say.
+        try pages.settle()
+        try feeder.catchUp()
+        return try mapChanges(try pages.commits(after: try catalog.mark))
     }
 
     private func mapChanges(_ commits: [CommitInfo]) throws(StoreError) -> [CatalogChange] {

@@ -41,7 +41,8 @@ extension VMTask {
             guard let id = entry.backing.object, let object = memory.mapped[id] else { return disposition }
             let page = PageRange(start: entry.pages.start + Int(Page.trunc(address) - entry.start) >> Page.shift, count: 1)
             guard !page.intersection(object.livePages).isEmpty else { return disposition }
-            let residence = try VMError.translating { () throws(StoreError) in try object.residence(of: page) }
+            // A page that was not stored to since the commit is as paged out as the commit's bytes are.
+            let residence = try VMError.translating { () throws(StoreError) in try object.residence(of: page, unclear: false) }
             if residence.resident > 0 { disposition.insert(.present) }
             let isDirty = try VMError.translating { () throws(StoreError) in try object.dirtyPages(in: page) } > 0
             if isDirty { disposition.insert(.dirty) }
@@ -62,13 +63,14 @@ extension MapEntry {
 
 extension MappedObject {
     /// How many of the pages are in memory, and how many the host has swapped out.
-    func residence(of pages: PageRange) throws(StoreError) -> (resident: Int, swapped: Int) {
+    ///
+    /// - Parameter unclear: Whether those count of which the host can't say whether they are swapped out or nowhere.
+    func residence(of pages: PageRange, unclear: Bool = true) throws(StoreError) -> (resident: Int, swapped: Int) {
         guard !pages.isEmpty else { return (0, 0) }
         switch home {
         case .exclusive(let mapping):
             let shown = pages.intersection(mapping.pages)
-            let start = mapping.address + UInt64(shown.start - mapping.pages.start) << UInt64(Page.shift)
-            return Population.count(address: start, byteCount: shown.count << Page.shift)
+            return shown.isEmpty ? (0, 0) : try mapping.residency(in: shown, unclear: unclear)
         case .shared(let shared): return try shared.residency(in: pages)
         }
     }

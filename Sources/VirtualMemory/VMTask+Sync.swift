@@ -9,11 +9,14 @@ extension VMTask {
     ///
     /// `synchronous` commits all that is uncommitted, never half of it, so that the range is durable at return;
     /// `asynchronous` commits without waiting for the disk. `invalidate` and `killPages` put the last committed bytes back:
-    /// kill-pages before such a commit, invalidate after it. Each waits for other threads' transactions in heaps, as a commit does.
+    /// kill-pages before such a commit, which does not hold what is dropped, invalidate after it. Each waits for other threads'
+    /// transactions in heaps, as a commit does. Of memory managers, those of the range's objects are waited for.
     ///
     /// - Throws: INVALID_ARGUMENT for both at once, an unknown flag or a range that wraps; INVALID_ADDRESS for `contiguous`
     ///   with a hole; FAILURE within a transaction or a change of a heap, for what commits and for what drops: nothing has
-    ///   happened then; RESOURCE_SHORTAGE on a full disk; MEMORY_ERROR where a disk failed; TERMINATED.
+    ///   happened then; RESOURCE_SHORTAGE on a full disk; MEMORY_ERROR where a disk failed, or committed bytes can't be read;
+    ///   TERMINATED. Nothing was dropped then, and where the commit failed, nothing committed. MEMORY_ERROR also where the manager
+    ///   of an object of the range did not take its pages: the commit stands.
     public func sync(address: UInt64, size: UInt64, _ flags: SyncFlags) throws(VMError) {
         let range: Range<UInt64>? = try store.withMemory { (memory) throws(VMError) in
             try checkAttached(memory)
@@ -25,51 +28,17 @@ extension VMTask {
             return range
         }
         guard let range else { return }
-        if flags.contains(.killPages) { try drop(range) }
-        if flags.contains(.synchronous) || flags.contains(.asynchronous) {
-            let durability: Durability = flags.contains(.synchronous) ? .synced : .deferred
-            _ = try VMError.translating { () throws(StoreError) in try store.commit(durability: durability, mayTrade: false) }
+        let durability: Durability? = flags.contains(.synchronous) ? .synced : flags.contains(.asynchronous) ? .deferred : nil
+        if flags.contains(.killPages) {
+            try drop(range, committingTheRest: durability)
+        } else if let durability {
+            try commit(for: range, durability)
         }
-        if flags.contains(.invalidate) { try drop(range) }
+        if flags.contains(.invalidate) { try drop(range, committingTheRest: nil) }
         if flags.contains(.deactivate) {
             try store.withMemory { (memory) throws(VMError) in
                 try checkAttached(memory)
                 try advise(map.pieces(in: range), .dontNeed, memory)
-            }
-        }
-    }
-
-    /// Puts the last committed bytes back into a range: of heaps, what is kept beside their bytes goes along.
-    private func drop(_ range: Range<UInt64>) throws(VMError) {
-        let dropped: Result<Void, VMError> = try VMError.translating { () throws(StoreError) in
-            try store.restoring(isWhole: false) {
-                store.withMemory { memory in
-                    Result { () throws(VMError) in
-                        try checkAttached(memory)
-                        try drop(range, memory)
-                    }
-                }
-            }
-        }
-        try dropped.get()
-        try VMError.translating { () throws(StoreError) in try store.refill() }
-    }
-
-    private func drop(_ range: Range<UInt64>, _ memory: Store.Memory) throws(VMError) {
-        try VMError.translating { () throws(StoreError) in
-            for entry in map.pieces(in: range) {
-                guard let id = entry.backing.object, let object = memory.mapped[id], object.isWritable else { continue }
-                if !object.replaced.isEmpty {
-                    try object.restoreReplaced(entry.pages)
-                    continue
-                }
-                try store.attachView(object)
-                try object.gather()
-                let dropped = object.pending.map { $0.intersection(entry.pages) }.filter { !$0.isEmpty }
-                if object.managed == nil { try object.restore(dropped) } else { try object.giveUp(dropped) }
-                // A copy's lineage may begin with another state than the one that its pages came from.
-                if object.base != nil, memory.created.contains(id) { continue }
-                for run in dropped { object.pending = object.pending.flatMap { $0.subtracting(run) } }
             }
         }
     }

@@ -10,7 +10,7 @@ struct DamagedCopyTests {
     private static let pages = 64
 
     /// Word `index` of every page of the object, so that no page looks like another.
-    private static func word(_ page: Int, _ index: Int) -> UInt64 { UInt64(page + 1) &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(index) &* 0x1234_5679 }
+    fileprivate static func word(_ page: Int, _ index: Int) -> UInt64 { UInt64(page + 1) &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(index) &* 0x1234_5679 }
 
     /// A store whose task has a copy of an object, of which page 20 is damaged on the disk; the object itself, where it is exclusive.
     private func damaged(_ residency: Residency = .shared) throws -> (fixture: StoreFixture, address: UInt64) {
@@ -41,7 +41,13 @@ struct DamagedCopyTests {
         try #require(task.entries.map(\.start) == [address])
         try store.close()
 
-        let bytes = withUnsafeBytes(of: Self.word(20, 100)) { Data($0) }
+        try spoil(Self.word(20, 100), fixture)
+        return (fixture, address)
+    }
+
+    /// Changes a bit of a word wherever a closed store's files have it.
+    private func spoil(_ word: UInt64, _ fixture: StoreFixture) throws {
+        let bytes = withUnsafeBytes(of: word) { Data($0) }
         var count = 0
         for name in ["pages.lmdb", "journal"] {
             let file = URL(fileURLWithPath: fixture.path + "/" + name)
@@ -57,7 +63,6 @@ struct DamagedCopyTests {
             try handle.close()
         }
         try #require(count > 0)
-        return (fixture, address)
     }
 
     @Test(arguments: fillingModes)
@@ -106,6 +111,48 @@ struct DamagedCopyTests {
             let task = try Store.open(path).task(named: "main")
             _ = task.pointer(address).load(as: UInt8.self)
             _ = task.pointer(address + 20 * 4096).load(as: UInt8.self)
+        }
+    }
+
+    // MARK: States that are mapped
+
+    /// With checks on mapping no state with a damaged page is mapped. Without them its long runs are the file's own pages, damaged
+    /// or not.
+    @Test func aMappedStateIsCheckedOnRequestAlone() throws {
+        let (fixture, _) = try damaged()
+        let checking = try fixture.open(.init(checksOnMap: true))
+        #expect { _ = try checking.mapState(.init(name: "a")) } throws: { ($0 as? StoreError)?.code == .damaged }
+        try checking.close()
+        let store = try fixture.open()
+        let state = try store.mapState(.init(name: "a"))
+        state.withBytes { bytes in
+            #expect(bytes.load(fromByteOffset: 20 * 4096 + 800, as: UInt64.self) == Self.word(20, 100) ^ 1)
+            #expect(bytes.load(fromByteOffset: 21 * 4096 + 800, as: UInt64.self) == Self.word(21, 100))
+        }
+        try store.close()
+    }
+
+    /// Short runs are checked when they are touched.
+    @Test func aDamagedPageOfAShortRunOfAMappedStateRaisesSIGBUS() async throws {
+        let fixture = StoreFixture()
+        try fixture.create()
+        var store = try fixture.open()
+        let task = try store.task(named: "main")
+        let address = try task.map(size: 8 * Self.page, object: try store.createObject(named: "a", size: 8 * Self.page))
+        for index in 0..<8 * 512 { task.pointer(address + UInt64(index * 8)).storeBytes(of: Self.word(index / 512, index % 512), as: UInt64.self) }
+        try store.commit()
+        try store.close()
+        store = try fixture.open()
+        _ = try store.reclaim()
+        try store.close()
+        try spoil(Self.word(3, 100), fixture)
+        await #expect(processExitsWith: .signal(SIGBUS)) { [path = fixture.path as String] in
+            quietEnd()
+            let state = try Store.open(path).mapState(.init(name: "a"))
+            state.withBytes { bytes in
+                guard bytes.load(fromByteOffset: 2 * 4096 + 800, as: UInt64.self) == DamagedCopyTests.word(2, 100) else { exit(1) }
+                _ = bytes.load(fromByteOffset: 3 * 4096 + 800, as: UInt64.self)
+            }
         }
     }
 }

@@ -1,4 +1,6 @@
 import Foundation
+import PageStore
+import Synchronization
 import TestSupport
 import Testing
 import Varve
@@ -131,6 +133,33 @@ import Varve
         #expect(code { _ = try store.importFile("/dev/null", named: "b") } == .invalid)
         try store.close()
     }
+
+    #if DEBUG
+        /// One that changes once is read again, and is what it is then.
+        @Test func aFileThatChangesOnceWhileItIsReadIsReadAgain() throws {
+            try fixture.create()
+            let store = try fixture.open()
+            let file = fixture.folder.path + "/changing"
+            try Data(repeating: 1, count: 32 << 20).write(to: URL(fileURLWithPath: file))
+            let isDone = Atomic(false)
+            // A part of it is staged: its first page has been read.
+            Failpoint.observe { name in
+                guard name == "stage.committed", !isDone.exchange(true, ordering: .relaxed) else { return }
+                let descriptor = open(file, O_WRONLY)
+                var byte: UInt8 = 9
+                pwrite(descriptor, &byte, 1, 0)
+                close(descriptor)
+            }
+            defer { Failpoint.observe(nil) }
+            _ = try store.importFile(file, named: "a")
+            let wasChanged = isDone.load(ordering: .relaxed)
+            #expect(wasChanged)
+            let bytes = try store.mapState(.init(name: "a")).withBytes { Data($0) }
+            #expect(bytes[0] == 9 && bytes.count == 32 << 20)
+            #expect(try Data(contentsOf: URL(fileURLWithPath: file)) == bytes)
+            try store.close()
+        }
+    #endif
 
     @Test func sparseFilesStaySparse() throws {
         try fixture.create()

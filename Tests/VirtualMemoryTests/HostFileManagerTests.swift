@@ -67,10 +67,29 @@ import Varve
             #expect { try store.commit() } throws: { ($0 as? StoreError)?.code == .notReturned }
             #expect(try Data(contentsOf: URL(fileURLWithPath: file))[0] == 1)
         } else {
+            // All of it is given before another is mapped.
+            let address = try task.map(size: object.size, object: object)
             try overwrite([2], at: 8192)
-            let error = failure { try task.map(size: object.size, object: object) }
-            #expect(error?.code == .memoryError && error?.message.contains("changed") == true)
+            #expect(try task.read(address: address + 8192, size: 1) == [1])
+            task.pointer(address).storeBytes(of: 9, as: UInt8.self)
+            #expect { try store.commit() } throws: { ($0 as? StoreError)?.code == .notReturned }
         }
+        try store.close()
+    }
+
+    /// As long as nobody was given a page of it: of what then is there, all is of one moment.
+    @Test(arguments: everyMode)
+    func aFileThatChangesBeforeItIsUsedIsReadAgain(_ options: Store.OpenOptions) throws {
+        let (store, task) = try open(options)
+        try fill([UInt8](repeating: 1, count: 64 * 4096))
+        let object = try store.makeObject(ofFile: file, attributes: .init(clusterPages: 1))
+        try overwrite([2], at: 8192)
+        let copy = try task.map(size: object.size, object: object, copy: true)
+        #expect(try task.read(address: copy, size: 1) == [1] && task.read(address: copy + 8192, size: 1) == [2])
+        // Another length is another object.
+        let other = try store.makeObject(ofFile: file, attributes: .init(clusterPages: 1))
+        try fill([UInt8](repeating: 3, count: 65 * 4096))
+        #expect(failure { try task.map(size: other.size, object: other, copy: true) }?.code == .memoryError)
         try store.close()
     }
 

@@ -87,4 +87,72 @@ import Varve
         #expect(child.entries.isEmpty)
         try bench.store.close()
     }
+
+    // MARK: Saved tasks that nobody has attached
+
+    private func refusal(_ body: () throws -> Void) -> StoreError? {
+        do {
+            try body()
+            return nil
+        } catch { return error as? StoreError }
+    }
+
+    /// Whether a commit was settled or not: the catalog knows of the region, or has yet to hear of it.
+    @Test(arguments: [false, true])
+    func anEntryOfASavedTaskKeepsIt(_ isSettled: Bool) throws {
+        let object = try bench.object("named", pages: 2)
+        let there = try child.map(size: 2 * page, object: object)
+        bench.fill(there, [5, 6], of: child)
+        try bench.store.commit()
+        if isSettled { _ = try bench.store.reclaim() }
+        try bench.store.close()
+        let again = try bench.reopened(.init())
+        let error = refusal { try again.deleteObject("named") }
+        #expect(error?.code == .busy && error?.message.contains("'child'") == true)
+        #expect(error?.message.contains(String(there, radix: 16)) == true)
+        let task = try again.task(named: "child")
+        #expect(bench.words(there, 2, of: task) == [5, 6])
+        // As long as the last commit has the region: what is uncommitted can be abandoned.
+        try task.deallocate(address: there, size: 2 * page)
+        #expect(refusal { try again.deleteObject("named") }?.code == .busy)
+        try again.abandon()
+        #expect(bench.words(there, 2, of: task) == [5, 6])
+        try task.terminate()
+        #expect(refusal { try again.deleteObject("named") }?.code == .busy)
+        try again.commit()
+        try again.deleteObject("named")
+        #expect(try again.objects().isEmpty)
+        #expect(try again.verify { _ in }.findings == 0)
+        try again.close()
+    }
+
+    /// A past map needs what its version kept, and nothing of what is.
+    @Test func aPastEntryKeepsNothing() throws {
+        let object = try bench.object("named", pages: 2)
+        let there = try child.map(size: 2 * page, object: object)
+        bench.fill(there, [5, 6], of: child)
+        try bench.store.commit(snapshot: "s")
+        try child.deallocate(address: there, size: 2 * page)
+        try bench.store.commit()
+        try bench.store.close()
+        let again = try bench.reopened(.init())
+        try again.deleteObject("named")
+        let clone = try again.cloneTask(named: "child", at: .snapshot("s"), as: "clone")
+        #expect(bench.words(there - child.windowBase + clone.windowBase, 2, of: clone) == [5, 6])
+        try again.close()
+    }
+
+    /// The maps go back together with the objects.
+    @Test func rollingBackDeletesWhatOnlyLaterMapsShow() throws {
+        let before = try bench.store.commit(snapshot: "s")
+        let object = try bench.object("named", pages: 2)
+        try child.map(size: 2 * page, object: object)
+        #expect(try bench.store.commit() > before)
+        try bench.store.close()
+        let again = try bench.reopened(.init())
+        try again.rollback(to: .snapshot("s"))
+        #expect(refusal { _ = try again.object(named: "named") }?.code == .notFound)
+        #expect(try again.task(named: "child").entries.count == 1)
+        try again.close()
+    }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 import Varve
@@ -37,4 +38,30 @@ import Varve
         #expect(try query(address, 500) == .present && query(copy, 500) == [.copied, .present])
         try store.close()
     }
+
+    /// What looks for stores is told apart from what the host has swapped out: here it has nothing.
+    @Test(.enabled(if: !hostSwaps, "the host may have swapped pages out"), arguments: everyMode)
+    func exclusivePagesThatWereNeverWrittenAreNowhere(_ options: Store.OpenOptions) throws {
+        let bench = try Bench(options)
+        let object = try bench.store.createObject(named: "heap", size: 1000 * page, residency: .exclusive)
+        let address = try bench.task.map(size: 1000 * page, object: object)
+        bench.fill(address, [1, 2, 3])
+        try bench.store.commit()
+        bench.set(address + page, 20)
+        try bench.store.commit()
+        func query(_ number: UInt64) throws -> PageDisposition { try bench.task.queryPage(address + number * page + 5) }
+        #expect(try query(1) == .present && query(3) == [] && query(100) == [] && query(999) == [])
+        let counts = try bench.task.region(address)
+        #expect(counts.residentPages == 3 && counts.swappedPages == 0 && counts.dirtyPages == 0)
+        // Pages that hold committed bytes and are not in memory are on the disk, armed or not.
+        try bench.store.commit()
+        try bench.store.close()
+        let task = try bench.reopened(options).task(named: "main")
+        bench.set(address + 500 * page, 7, of: task)
+        #expect(try task.queryPage(address + 600 * page) == [] && task.region(address).swappedPages == 0)
+        #expect(bench.words(address, 3, of: task) == [1, 20, 3])
+        #expect(try task.queryPage(address + 2 * page) == .present)
+    }
 }
+
+private let hostSwaps = (try? String(contentsOfFile: "/proc/swaps", encoding: .utf8))?.split(separator: "\n").count ?? 0 > 1

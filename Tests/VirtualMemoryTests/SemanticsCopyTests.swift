@@ -92,8 +92,8 @@ import Varve
     }
 
     /// What happens to a host file after it was imported is no business of the store's.
-    @Test(arguments: ["write", "truncate", "punch", "rename", "direct", "mapping"])
-    func noEventOnAnImportedHostFileChangesIt(_ event: String) throws {
+    @Test(arguments: HostFileEvent.allCases)
+    func noEventOnAnImportedHostFileChangesIt(_ event: HostFileEvent) throws {
         try fixture.create()
         let store = try fixture.open()
         let task = try store.task(named: "main")
@@ -103,33 +103,7 @@ import Varve
         let object = try store.importFile(file, named: "file").object
         let shared = try task.map(size: 64 * page, object: object, current: .read)
         let copy = try task.map(size: 64 * page, object: object, copy: true)
-        #if arch(arm64)
-            let direct: Int32 = 0o200000
-        #else
-            let direct: Int32 = 0o40000
-        #endif
-        let descriptor = open(file, O_RDWR | (event == "direct" ? direct : 0))
-        defer { close(descriptor) }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
-        defer { block.deallocate() }
-        block.initializeMemory(as: UInt8.self, repeating: 255, count: 4096)
-        switch event {
-        case "write", "direct": for index in 0..<64 { pwrite(descriptor, block, 4096, off_t(index * 4096)) }
-        case "truncate": ftruncate(descriptor, 5000)
-        case "punch":
-            let punch = try Process.run(
-                URL(fileURLWithPath: "/usr/bin/fallocate"), arguments: ["-p", "-o", "4096", "-l", "81920", file])
-            punch.waitUntilExit()
-            #expect(punch.terminationStatus == 0)
-        case "rename":
-            try Data(count: 64 * 4096).write(to: URL(fileURLWithPath: file + "2"))
-            rename(file + "2", file)
-        default:
-            let mapped = mmap(nil, 64 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)!
-            memset(mapped, 255, 64 * 4096)
-            msync(mapped, 64 * 4096, MS_SYNC)
-            munmap(mapped, 64 * 4096)
-        }
+        try event.happen(to: file)
         for address in [shared, copy] { #expect(Data(try task.read(address: address, size: 64 * page)) == bytes) }
         try store.commit()
         _ = try store.reclaim()

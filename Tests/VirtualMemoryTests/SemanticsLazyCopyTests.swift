@@ -33,6 +33,7 @@ import Varve
         #expect(bench.words(destination, Int(pages)) == wanted)
         try bench.store.commit()
         try bench.task.deallocate(address: source, size: pages * page)
+        try bench.store.commit()
         try bench.store.deleteObject("source")
         try bench.store.close()
         let again = try bench.reopened(options).task(named: "main")

@@ -3,6 +3,8 @@ import TestSupport
 import Testing
 import Varve
 
+@testable import VirtualMemory
+
 /// One object in several places, copies, children, memory entries.
 @Suite struct SharingTests {
     let fixture = StoreFixture()
@@ -206,6 +208,7 @@ import Varve
         try store.close()
     }
 
+    /// Stores of earlier releases may have one: an object went although a saved task had a region of it.
     @Test func aDeadRegionLeavesTheOthersOfAPastTask() throws {
         let object = try store.createObject(named: "a", size: 4096)
         _ = try task.map(size: 4096, object: object)
@@ -214,7 +217,7 @@ import Varve
         try store.commit()
         try store.close()
         let again = try fixture.open()
-        try again.deleteObject("a")
+        _ = try again.commitOperations([.deleteObject(id: object.id)], message: "")
         let past = try again.mapTask(named: "main", at: .head)
         #expect(past.pointer(plain).load(as: Int.self) == 7)
         let clone = try again.cloneTask(named: "main", at: .head, as: "clone")

@@ -20,6 +20,12 @@ extension VMModel {
         return Array(bytes[skipped..<skipped + Int(size)])
     }
 
+    /// The page at an address.
+    func slot(_ name: String, _ address: UInt64) throws -> Slot {
+        guard let slot = working.tasks[name]!.map[address >> 12] else { throw Refusal(.invalidAddress) }
+        return slot
+    }
+
     mutating func write(_ name: String, _ address: UInt64, _ bytes: [UInt8]) throws {
         guard let range = try pieces(name, address, UInt64(bytes.count), .write) else { return }
         for page in range { store(name, page, address, bytes) }

@@ -76,6 +76,8 @@ extension VMModelRun {
             try close()
             try open(path)
         case 56: try checkCommitted()
+        case 57: try query(name, &random)
+        case 58: try callTerminated(&random)
         default: try check()
         }
         if model.attached.contains(name) { try checkMap(name) }
@@ -85,7 +87,7 @@ extension VMModelRun {
 
     // MARK: Values, extreme ones among them
 
-    private func address(_ name: String, _ random: inout SeededGenerator) -> UInt64 {
+    func address(_ name: String, _ random: inout SeededGenerator) -> UInt64 {
         let base = model.working.tasks[name]!.base
         let end = base + VMModel.windowSize
         switch Int.random(in: 0..<20, using: &random) {
@@ -218,8 +220,9 @@ extension VMModelRun {
 
     private func moveBytes(_ name: String, _ random: inout SeededGenerator) throws {
         let (start, count) = range(name, &random)
-        switch Int.random(in: 0..<6, using: &random) {
+        switch Int.random(in: 0..<7, using: &random) {
         case 4, 5: return try copyPages(name, &random)
+        case 6: try readOverwrite(name, start, count)
         case 0, 1:
             var found: [UInt8] = []
             let expected = try call("read \(name) \(hex(start)) \(hex(count))", { try $0.read(name, start, count) }) { _ in

@@ -123,16 +123,20 @@ struct RemoveCommand: Subcommand {
         commandName: "rm",
         abstract: "Remove an object.",
         discussion: """
-            Versions and snapshots that are kept still hold it; `varve clone` brings it back from one of them.
+            Versions and snapshots that are kept still hold it; `varve clone` brings it back from one of them. An object that a
+            task maps is not removed, unless its regions are to go with it (--unmap). `varve maps` lists them.
 
             Example:
               varve rm photos.varve index --dry-run
               varve rm photos.varve index --yes
+              varve rm photos.varve heap --unmap --yes
             """)
 
     @OptionGroup var store: StoreArgument
     @Argument(help: "The object.")
     var object: String
+    @Flag(help: "Take the regions that show the object out of all tasks, too.")
+    var unmap = false
     @OptionGroup var message: MessageOption
     @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var output: OutputOptions
@@ -142,7 +146,7 @@ struct RemoveCommand: Subcommand {
             let size = try store.size(of: StateText.head(of: object))
             if confirmation.dryRun { return (size, nil) }
             try confirmation.confirm(console, "Remove object \(object) of \(ByteSize.text(size))?")
-            return (size, try store.deleteObject(object, message: message.message))
+            return (size, try store.deleteObject(object, unmapping: unmap, message: message.message))
         }
         let name = Printable.text(object)
         try output.show(

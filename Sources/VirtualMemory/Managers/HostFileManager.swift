@@ -9,17 +9,25 @@ public import VMTypes
 /// whole: an interrupted return leaves some pages old and some new. Who needs more maps an ingested file
 /// (`Store.fileObject`).
 ///
-/// The file must not change beside it: each request compares the file's identity, size and times before and after reading,
-/// and what changed fails with MEMORY_ERROR and that reason, for good; pages in memory stay as they are. A change that
-/// others make while pages are being returned can't be told from the manager's own.
+/// The file must not change beside it: each request compares the file's identity, size and times before and after reading.
+/// As long as no page was given, a file that has changed, and is as long as it was, is looked at and read again, three times at
+/// most. After that, pages of before and after would meet: what changed fails with MEMORY_ERROR and that reason, for good;
+/// pages in memory stay as they are. A change that others make while pages are being returned can't be told from the manager's
+/// own.
 public final class HostFileManager: MemoryManager {
     public let path: String
     /// Bytes of the file, which never change.
     public let size: UInt64
     private let file: HostFile
     private let isWritable: Bool
-    /// What the file looked like last.
-    private let known: Mutex<HostFile.Identity>
+    private let known: Mutex<Known>
+
+    private struct Known {
+        /// What the file looked like last.
+        var identity: HostFile.Identity
+        /// A page of it was given.
+        var isGiven = false
+    }
 
     /// Opens a file.
     ///
@@ -37,7 +45,7 @@ public final class HostFileManager: MemoryManager {
         self.file = file
         isWritable = writable
         size = UInt64(identity.size)
-        known = Mutex(identity)
+        known = Mutex(Known(identity: identity))
     }
 
     public func initialize(_ object: MemoryObjectControl) throws {
@@ -50,15 +58,30 @@ public final class HostFileManager: MemoryManager {
         let count = min(request.length, Int(size - min(request.offset, size)))
         let pages = PageRange(start: Int(request.offset) >> Page.shift, count: request.length >> Page.shift)
         let bytes = try known.withLock { known throws(StoreError) in
-            try check(known)
-            let bytes = try PageBytes(pages) { (memory) throws(StoreError) in
-                memset(memory, 0, request.length)
-                guard try file.read(into: memory, count: count, at: Int(request.offset)) == count else { throw changed }
+            for _ in 0..<(known.isGiven ? 0 : 2) {
+                do throws(StoreError) { return try read(pages, count: count, &known) } catch {
+                    guard error.code == .changedWhileRead else { throw error }
+                }
+                try file.settleTimes()
+                let identity = try file.identity()
+                guard identity.size == known.identity.size else { throw changed }
+                known.identity = identity
             }
-            try check(known)
-            return bytes
+            return try read(pages, count: count, &known)
         }
         try request.supply(UnsafeRawBufferPointer(start: bytes.bytes, count: request.length))
+    }
+
+    /// Reads pages from a file that is what it was, before and after.
+    private func read(_ pages: PageRange, count: Int, _ known: inout Known) throws(StoreError) -> PageBytes {
+        try check(known)
+        let bytes = try PageBytes(pages) { (memory) throws(StoreError) in
+            memset(memory, 0, pages.count << Page.shift)
+            guard try file.read(into: memory, count: count, at: pages.start << Page.shift) == count else { throw changed }
+        }
+        try check(known)
+        known.isGiven = true
+        return bytes
     }
 
     public func dataReturn(_ pages: ReturnedPages) throws {
@@ -68,7 +91,7 @@ public final class HostFileManager: MemoryManager {
         try known.withLock { known throws(StoreError) in
             try check(known)
             // Whatever is written from here on changes the times, also where it fails.
-            defer { known = (try? file.identity()) ?? known }
+            defer { known.identity = (try? file.identity()) ?? known.identity }
             try pages.forEachRun { (offset, bytes) throws(StoreError) in
                 if let start = bytes.baseAddress { try file.write(start, count: bytes.count, at: Int(offset)) }
             }
@@ -77,8 +100,8 @@ public final class HostFileManager: MemoryManager {
         }
     }
 
-    private func check(_ known: HostFile.Identity) throws(StoreError) {
-        guard try file.identity() == known else { throw changed }
+    private func check(_ known: Known) throws(StoreError) {
+        guard try file.identity() == known.identity else { throw changed }
     }
 
     private var changed: StoreError {

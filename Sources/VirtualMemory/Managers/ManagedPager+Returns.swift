@@ -15,10 +15,15 @@ extension ManagedPager {
 
     /// Begins to return all that is kept, after what was begun before; nil where there is nothing.
     ///
-    /// What nobody will ever take is given up, and the answer is a return that was refused.
+    /// What nobody will ever take is given up, and the answer is a return that was refused. What is under way is not asked for
+    /// again: nil while its deadline lasts, since whoever began it waits for it; after that, it is the answer.
     func beginReturn(_ version: Version) -> PendingReturn? {
         let pending: PendingReturn? = state.withLock { state in
             guard !state.unreturned.isEmpty else { return nil }
+            if let last = state.returns.last, last.outcome == nil, state.isHeld(by: last) {
+                defer { last.isLeft = false }
+                return !last.isLeft && seconds() < last.deadline ? nil : last
+            }
             let pages = ReturnedPages(object: id, version: version, size: size, runs: state.unreturnedRuns)
             let pending = PendingReturn(pages: pages, deadline: seconds() + state.attributes.deadline)
             if case .ended(let ending) = state.life {
@@ -48,6 +53,9 @@ extension ManagedPager {
         }
     }
 
+    /// Notes that nobody waits for a return.
+    func leave(_ pending: PendingReturn) { state.withLock { _ in pending.isLeft = true } }
+
     /// Waits for a return; answers why it failed, or nil. One that comes late is taken all the same.
     func failure(of pending: PendingReturn) -> String? {
         switch state.wait(until: pending.deadline, { _ in pending.outcome }) {
@@ -59,6 +67,13 @@ extension ManagedPager {
 }
 
 extension ManagedPager.State {
+    /// Whether a return has the bytes of every page that is kept.
+    fileprivate func isHeld(by pending: PendingReturn) -> Bool {
+        unreturned.allSatisfy { page, bytes in
+            pending.pages.runs.contains { $0.bytes === bytes && $0.pages.start <= page && page < $0.pages.end }
+        }
+    }
+
     fileprivate var unreturnedRuns: [(pages: PageRange, bytes: PageBytes)] {
         var runs: [(pages: PageRange, bytes: PageBytes)] = []
         for page in unreturned.keys.sorted() {

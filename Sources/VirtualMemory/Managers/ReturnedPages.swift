@@ -27,7 +27,7 @@ public struct ReturnedPages: Sendable {
     }
 }
 
-/// A return that a commit waits for. `outcome` is guarded by its pager's lock.
+/// A return that a commit waits for. Its pager's lock guards what varies.
 final class PendingReturn: @unchecked Sendable {
     enum Outcome {
         case taken
@@ -37,6 +37,8 @@ final class PendingReturn: @unchecked Sendable {
     let pages: ReturnedPages
     /// As `seconds()` counts.
     let deadline: Double
+    /// Whoever began it does not wait for it.
+    var isLeft = false
     var outcome: Outcome?
 
     init(pages: ReturnedPages, deadline: Double) {

@@ -27,3 +27,14 @@ extension Store {
             advice: "See to the memory managers; the next commit returns what they can still take", path: path)
     }
 }
+
+extension Store.Memory {
+    typealias Returns = [(pager: ManagedPager, pending: PendingReturn)]
+
+    /// What commits gave to managers, for whoever is going to wait for it; nobody waits for what is not `wanted`.
+    mutating func takeReturns(_ wanted: (ObjectID) -> Bool = { _ in true }) -> Returns {
+        defer { returns = [] }
+        for (pager, pending) in returns where !wanted(pager.id) { pager.leave(pending) }
+        return returns.filter { wanted($0.pager.id) }
+    }
+}

@@ -57,7 +57,7 @@ enum {
  *
  * Durability is a commit of all that the process changed in the store: never of half of what belongs together.
  * KERN_INVALID_ARGUMENT (flags that are unknown or exclude each other), KERN_INVALID_ADDRESS, KERN_RESOURCE_SHORTAGE (a
- * full disk), KERN_MEMORY_ERROR.
+ * full disk), KERN_MEMORY_ERROR. Nothing was dropped where it fails.
  */
 kern_return_t varve_vm_msync(varve_task_t task, vm_address_t address, vm_size_t size, vm_sync_t sync_flags);
 

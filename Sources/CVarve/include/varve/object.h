@@ -69,8 +69,9 @@ int varve_object_list(varve_store_t store, const char *state, varve_object_visit
  * varve_object_resize, _rename, _delete: change an object and commit that; message may be NULL.
  *
  * What is cut off is gone from this version on; what is added is zeros. A deleted object stays in kept versions and
- * snapshots. VARVE_NOT_FOUND, VARVE_BUSY (resize and delete: it is mapped, or has changes that are not committed),
- * VARVE_EXISTS, VARVE_INVALID, VARVE_LOCKED, VARVE_FULL, VARVE_IO.
+ * snapshots. VARVE_NOT_FOUND, VARVE_BUSY (resize and delete: it is mapped, or has changes that are not committed; delete
+ * also where a task maps it as the last commit left it, attached or not), VARVE_EXISTS, VARVE_INVALID, VARVE_LOCKED,
+ * VARVE_FULL, VARVE_IO.
  */
 int varve_object_resize(varve_store_t store, const char *name, uint64_t size, const char *message);
 int varve_object_rename(varve_store_t store, const char *name, const char *new_name, const char *message);
@@ -141,7 +142,10 @@ int varve_export(varve_store_t store, const char *reference, const char *file, b
  * varve_state_map: maps an object's state read-only at an address that the system chooses.
  *
  * *bytes and *size say where. The bytes never change, and are there until varve_release(*state): also when the store is
- * closed. Pages of damaged bytes raise SIGBUS. VARVE_NOT_FOUND, VARVE_NOT_RETAINED, VARVE_DAMAGED, VARVE_FULL, VARVE_IO.
+ * closed. With VARVE_OPEN_CHECK_ON_MAP every page is checked against its checksum first: VARVE_DAMAGED. Without it, pages
+ * that lie in a long run in the store's file are mapped unchecked, and read as the disk has them, damaged or not; all others
+ * are checked when they are touched, where damaged ones raise SIGBUS, or, where the host lets nobody serve faults, by this
+ * call: VARVE_DAMAGED. What the disk can't read raises SIGBUS. VARVE_NOT_FOUND, VARVE_NOT_RETAINED, VARVE_FULL, VARVE_IO.
  */
 int varve_state_map(
     varve_store_t store, const char *reference, varve_state_t *state, const void **bytes, uint64_t *size);
