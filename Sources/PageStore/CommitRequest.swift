@@ -43,6 +43,7 @@ final class CommitRequest: @unchecked Sendable {
     private(set) var layers: [JournalLayer] = []
     private(set) var operations: [StoreOperation] = []
     var durability = Durability.synced
+    var restored: [ObjectComparison] = []
     var outcome: Result<Version, StoreError>?
     private var layout = RecordLayout(prologueBytes: 0, pageCount: 0, lineCount: 0)
     /// The lines of all patches, until their place in the record is known.
@@ -79,7 +80,7 @@ final class CommitRequest: @unchecked Sendable {
         let stagedEntries = staged.reduce(0) { $0 + $1.layer.entries.count }
         let prologue = Self.prologueBound(
             pages: pages + stagedEntries, layers: inputs.count + staged.count, operationBytes: operationBytes.count)
-        buffer.reserve(prologue + pages * Page.size)
+        reserve(prologue + pages * Page.size)
         lines.reserve(pages * CommittedPages.mostLines * LineMask.lineSize)
         var destination = buffer.base + prologue
         var line = lines.base
@@ -135,6 +136,15 @@ final class CommitRequest: @unchecked Sendable {
         memset0(base + layout.lines + lineBytes, length - layout.lines - lineBytes)
     }
 
+    /// Makes room for a record. A buffer that would be too large to be kept for a large one makes way for another.
+    private func reserve(_ bytes: Int) {
+        if bytes >= Self.leastGiven, buffer.capacity > Self.mostSpare * bytes {
+            buffer = AlignedBuffer(capacity: bytes)
+        } else {
+            buffer.reserve(bytes)
+        }
+    }
+
     private func changesSize(_ object: ObjectID) -> Bool {
         operations.contains {
             switch $0 {
@@ -184,7 +194,7 @@ final class CommitRequest: @unchecked Sendable {
     func youngRecord(_ header: JournalHeader, in pages: YoungPages, spare: () -> AlignedBuffer) -> YoungRecord {
         var bytes: RecordBytes?
         if layout.pageCount > 0 || layout.lineCount > 0 {
-            if length >= Self.leastGiven, buffer.capacity <= 2 * length {
+            if length >= Self.leastGiven, buffer.capacity <= Self.mostSpare * length {
                 bytes = RecordBytes(buffer: buffer, start: start, isSpare: true)
                 buffer = spare()
             } else if layout.pageCount * Page.size <= Self.mostCopied {
@@ -201,6 +211,8 @@ final class CommitRequest: @unchecked Sendable {
         return record
     }
 
+    /// A buffer of more times the bytes of its record is too large to be kept for it: pages that were captured and dropped are as many.
+    private static let mostSpare = 3
     /// Bytes of a record that are not worth copying.
     private static let leastGiven = 64 << 10
     /// Bytes of whole pages that are worth copying, so that the next commits find them.

@@ -57,8 +57,8 @@ extension PageStore {
         let (objects, kept, settled, flushed, young, tables) = try state.withLock { (state) throws(StoreError) in
             for record in state.young {
                 for case .lineage(let object, let source, let sourceVersion, let size) in record.operations {
-                    lineage[object, default: [:]][record.version] = LineageRow(
-                        source: source, sourceVersion: sourceVersion, size: size)
+                    let row = LineageRow(source: source, sourceVersion: sourceVersion, size: size)
+                    lineage[object, default: Lineage()].add(row, from: record.version)
                 }
             }
             return (
@@ -77,7 +77,7 @@ extension PageStore {
         let now = Self.now()
         var seen = Set<Segment>()
         func look(_ object: ObjectID, _ version: Version) throws(StoreError) {
-            for segment in try segments(object, at: version, lineage: { lineage[$0] ?? [:] }) where seen.insert(segment).inserted {
+            for segment in try segments(object, at: version, lineage: { lineage[$0] ?? Lineage() }) where seen.insert(segment).inserted {
                 found[segment.object]?.views.append((segment.from, segment.through))
             }
         }
@@ -105,17 +105,17 @@ extension PageStore {
                 if let older = rows.last(where: { $0.row.time < horizon }) { try consider(older.version) }
             }
             // Lineage that is still in the journal begins above what is settled.
-            for row in lineage[object.id] ?? [:] where row.key > settled { try look(row.value.source, row.value.sourceVersion) }
+            for (from, row) in lineage[object.id]?.rows ?? [] where from > settled { try look(row.source, row.sourceVersion) }
         }
         return found
     }
 
-    private func settledLineage() throws(StoreError) -> [ObjectID: [Version: LineageRow]] {
-        var lineage: [ObjectID: [Version: LineageRow]] = [:]
+    private func settledLineage() throws(StoreError) -> [ObjectID: Lineage] {
+        var lineage: [ObjectID: Lineage] = [:]
         try lmdb.read { (t) throws(StoreError) in
             try t.forEach(.lineage, from: Key()) { (key, value) throws(StoreError) in
                 let object = ObjectID(Key.field(key, 0) ?? 0)
-                lineage[object, default: [:]][Version(Key.field(key, 8) ?? 0)] = try LineageRow.decode(value, key: key)
+                lineage[object, default: Lineage()].add(try LineageRow.decode(value, key: key), from: Version(Key.field(key, 8) ?? 0))
                 return true
             }
         }
@@ -123,7 +123,7 @@ extension PageStore {
     }
 
     /// The objects that may show pages of `object`: itself and whatever has lineage; all objects, where it is nil.
-    private func whoMaySee(_ object: ObjectID?, _ lineage: [ObjectID: [Version: LineageRow]], _ state: inout State)
+    private func whoMaySee(_ object: ObjectID?, _ lineage: [ObjectID: Lineage], _ state: inout State)
         throws(StoreError) -> [ObjectInfo]
     {
         guard let object else { return try state.metadata.allObjects() }

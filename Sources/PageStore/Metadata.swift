@@ -9,7 +9,7 @@ struct Metadata {
     private let lmdb: LMDB
     private var objects: TreeDictionary<ObjectID, ObjectInfo?> = [:]
     private var names: TreeDictionary<String, ObjectID?> = [:]
-    private var lineages: TreeDictionary<ObjectID, [Version: LineageRow]> = [:]
+    private var lineages: TreeDictionary<ObjectID, Lineage> = [:]
     private var loadedSnapshots: TreeDictionary<String, SnapshotInfo>?
     var retention: Retention
 
@@ -35,20 +35,20 @@ struct Metadata {
         return try object(row.object)
     }
 
-    mutating func lineage(of object: ObjectID) throws(StoreError) -> [Version: LineageRow] {
+    mutating func lineage(of object: ObjectID) throws(StoreError) -> Lineage {
         if let known = lineages[object] { return known }
         let rows = try lmdb.read { (t) throws(StoreError) in try Self.lineage(of: object, t) }
         lineages[object] = rows
         return rows
     }
 
-    static func lineage(of object: ObjectID, _ t: LMDB.Transaction) throws(StoreError) -> [Version: LineageRow] {
-        var rows: [Version: LineageRow] = [:]
+    static func lineage(of object: ObjectID, _ t: LMDB.Transaction) throws(StoreError) -> Lineage {
+        var lineage = Lineage()
         try t.forEach(.lineage, from: Key(object.rawValue, 0), prefix: 8) { (key, value) throws(StoreError) in
-            rows[Version(Key.field(key, 8) ?? 0)] = try LineageRow.decode(value, key: key)
+            lineage.add(try LineageRow.decode(value, key: key), from: Version(Key.field(key, 8) ?? 0))
             return true
         }
-        return rows
+        return lineage
     }
 
     /// Every snapshot, in no order.
@@ -171,7 +171,7 @@ struct Metadata {
             objects[id] = info
         case .lineage(let id, let source, let sourceVersion, let size):
             var rows = try lineage(of: id)
-            rows[version] = LineageRow(source: source, sourceVersion: sourceVersion, size: size)
+            rows.add(LineageRow(source: source, sourceVersion: sourceVersion, size: size), from: version)
             lineages[id] = rows
             guard var info = try object(id) else { return }
             info.size = size

@@ -26,20 +26,36 @@ extension PageStore {
         /// The segment whose object was checkpointed, and whose later layers lie over it.
         var segment: Int
         var row: CheckpointRow
-        var storage: PageTable.Storage
+        var storage = PageTable.Storage()
     }
 
     /// The newest checkpoint that is true for a state, none of its chunks read; nil where there is none, or it is damaged.
     func checkpoint(for segments: [Segment], settled: Version, _ t: LMDB.Transaction) -> CheckpointBase? {
-        guard usesCheckpoints else { return nil }
-        for (index, segment) in segments.enumerated() {
-            // What is damaged is not missed: the headers say the same.
-            guard let row = try? t.row(.checkpoints, CheckpointRow.key(segment.object), CheckpointRow.self),
-                row.through >= segment.from || Mutant.isPlanted(.staleCheckpoint), row.through <= segment.through, row.through <= settled,
-                row.sources == segments[index...].map(\.object),
-                let storage = try? unread(row, Array(segments[index...]), t)
-            else { continue }
+        firstCheckpoint(for: segments, settled: settled, t) { index, row in
+            guard let storage = try? unread(row, Array(segments[index...]), t) else { return nil }
             return CheckpointBase(segment: index, row: row, storage: storage)
+        }
+    }
+
+    /// Calls `take` with the rows of checkpoints that are true for a state and the segments that they begin with, newest first,
+    /// until it answers something.
+    func firstCheckpoint<Result>(
+        for segments: [Segment], settled: Version, _ t: LMDB.Transaction, _ take: (Int, CheckpointRow) -> Result?
+    ) -> Result? {
+        guard usesCheckpoints else { return nil }
+        // Those of one object have one row.
+        var known: [ObjectID: CheckpointRow?] = [:]
+        for (index, segment) in segments.enumerated() {
+            if known[segment.object] == nil {
+                // What is damaged is not missed: the headers say the same.
+                known[segment.object] = .some(try? t.row(.checkpoints, CheckpointRow.key(segment.object), CheckpointRow.self))
+            }
+            guard let row = known[segment.object] ?? nil,
+                row.through >= segment.from || Mutant.isPlanted(.staleCheckpoint), row.through <= segment.through, row.through <= settled,
+                row.sources.count == segments.count - index, row.sources.elementsEqual(segments[index...].lazy.map(\.object)),
+                let result = take(index, row)
+            else { continue }
+            return result
         }
         return nil
     }

@@ -9,20 +9,23 @@ extension PageStore {
     /// nothing differs from what is committed, no version is made and the last one is returned. Throws `.full`, `.io`,
     /// `.exists`, `.notFound` (nothing changed, try again) or `.unknownOutcome` (reopen). Thread-safe; concurrent
     /// commits share a flush. Commits of one object must not overlap.
+    ///
+    /// - Parameter restored: Of objects whose lineage goes back to states of theirs, what comparisons of these with the last
+    ///   one told: their page tables need not be made anew then.
     public func commit(
-        _ inputs: [LayerInput], operations: [StoreOperation] = [], durability: Durability = .synced
+        _ inputs: [LayerInput], operations: [StoreOperation] = [], durability: Durability = .synced, restored: [ObjectComparison] = []
     ) throws(StoreError) -> Version {
         if Mutant.isPlanted(.firstLayerAlone), inputs.count > 1 {
             _ = try commit([inputs[0]], staged: [], operations: operations, durability: durability)
             return try commit(Array(inputs[1...]), staged: [], operations: [], durability: durability)
         }
-        return try commit(inputs, staged: [], operations: operations, durability: durability)
+        return try commit(inputs, staged: [], operations: operations, durability: durability, restored: restored)
     }
 
     /// As above, with layers that are in the page store already under records that nothing names yet.
     func commit(
         _ inputs: [LayerInput], staged: [(layer: JournalLayer, places: [Place])], operations: [StoreOperation],
-        durability: Durability
+        durability: Durability, restored: [ObjectComparison] = []
     ) throws(StoreError) -> Version {
         try requireWriter()
         try validate(inputs, staged)
@@ -37,6 +40,7 @@ extension PageStore {
         let request = spareRequests.withLock { $0.popLast() } ?? CommitRequest(capacity: 64 << 10)
         defer {
             request.outcome = nil
+            request.restored = []
             spareRequests.withLock { if $0.count < 4 { $0.append(request) } }
         }
         let pins = try pins(of: operations)
@@ -44,6 +48,7 @@ extension PageStore {
         request.capture(
             inputs, staged: staged, operations: operations, committed: CommittedPages(self, inputs, operations))
         request.durability = durability
+        request.restored = restored
         if request.isEmpty {
             if durability == .synced { try flush() }
             return lastVersion
@@ -131,7 +136,7 @@ extension PageStore {
             }
         }
         state.withLock { state in
-            for record in records { publish(record, &state) }
+            for (record, (request, _)) in zip(records, written) { publish(record, request.restored, &state) }
             for (request, header) in written {
                 request.outcome = if let failure { .failure(failure) } else { .success(header.version) }
             }
@@ -178,7 +183,7 @@ extension PageStore {
                 return nil
             }
             // What is being folded or merged now may be what the operations are about to pin.
-            if state.rearranging != nil, request.operations.contains(where: \.pinsPast) { return nil }
+            if try mayLosePast(of: request, &state) { return nil }
             try validate(request, &state)
             var header = JournalHeader()
             header.flags = request.durability == .deferred ? JournalHeader.deferredFlag : 0
@@ -237,40 +242,67 @@ extension PageStore {
         }
     }
 
-    private func publish(_ record: YoungRecord, _ state: inout State) {
-        for layer in record.layers {
-            guard let table = state.heads[layer.object] else { continue }
-            youngPages.link(PageStore.apply(layer, to: table))
+    /// - Parameter restored: States that the record's lineage goes back to, compared with the last one.
+    private func publish(_ record: YoungRecord, _ restored: [ObjectComparison], _ state: inout State) {
+        var record = record
+        for index in record.layers.indices {
+            let object = record.layers[index].object
+            guard let table = state.heads[object] else { continue }
+            let replaced = apply(record.layers[index], to: table)
+            // Where lineage comes along, the layer lies over that. What was staged is too much to remember.
+            guard record.layers[index].record == 0, !record.rebases(object) else { continue }
+            record.layers[index].replaced = replaced
+            record.layers[index].replacedEpoch = state.epoch
         }
         for operation in record.operations {
             // Reading the page store's tables can fail here only if it is damaged; the commit itself is done.
             try? state.metadata.apply(operation, version: record.version, time: record.header.time)
             switch operation {
             case .createObject(let object, _, _, _): state.nextID = max(state.nextID, object.rawValue + 1)
-            case .lineage(let object, _, _, _), .deleteObject(let object):
-                // Views of the head that was still read through the table; it is told where its pages go.
-                if let table = state.heads.removeValue(forKey: object) {
-                    table.readAll()
-                    state.others.append(WeakTable(table: table))
-                }
+            case .lineage(let object, let source, let version, _):
+                let comparison = restored.first { object == source && $0.object == object && $0.before == version }
+                if let comparison, restore(comparison, by: record, &state) { continue }
+                retire(object, &state)
+            case .deleteObject(let object): retire(object, &state)
             default: break
             }
         }
         state.young.append(record)
     }
 
-    /// Lays a layer over a table; answers what its patches lie over.
-    static func apply(_ layer: YoungLayer, to table: PageTable) -> [(patch: Place, under: PageTable.Slot)] {
-        var links: [(patch: Place, under: PageTable.Slot)] = []
-        table.withLock { storage in
+    /// Views of the head that was still read through its table; that is told where its pages go.
+    private func retire(_ object: ObjectID, _ state: inout State) {
+        guard let table = state.heads.removeValue(forKey: object) else { return }
+        table.readAll()
+        state.others.append(WeakTable(table: table))
+    }
+
+    /// Makes the head's table that of the state that a comparison went out from; false where the head has changed since, or more
+    /// than the comparison tells of.
+    private func restore(_ comparison: ObjectComparison, by record: YoungRecord, _ state: inout State) -> Bool {
+        let object = comparison.object
+        guard let table = state.heads[object], state.settled <= comparison.after, !record.layers.contains(where: { $0.object == object }),
+            !state.young.reversed().prefix(while: { $0.version > comparison.after }).contains(where: { $0.changes(object) }),
+            comparison.restore(table)
+        else { return false }
+        state.partsToCheckpoint[object] = max(comparison.partsOfBefore, state.partsToCheckpoint[object] ?? 0)
+        return true
+    }
+
+    /// Lays a layer over a table; answers what was there before.
+    private func apply(_ layer: YoungLayer, to table: PageTable) -> [PageTable.Slot] {
+        let replaced = table.withLock { storage in
             storage.size = layer.size
             if layer.floorPage != .max { storage.clear(from: Int(layer.floorPage)) }
-            for (entry, place) in zip(layer.entries, layer.places) {
-                if entry.isPatch { links.append((place, storage[Int(entry.page)])) }
-                storage[Int(entry.page)] = PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum)
+            return zip(layer.entries, layer.places).map { entry, place in
+                defer { storage[Int(entry.page)] = PageTable.Slot(place: place, checksum: entry.isZero ? 0 : entry.checksum) }
+                return storage[Int(entry.page)]
             }
         }
-        return links
+        var links: [(patch: Place, under: PageTable.Slot)] = []
+        for index in layer.entries.indices where layer.entries[index].isPatch { links.append((layer.places[index], replaced[index])) }
+        youngPages.link(links)
+        return replaced
     }
 
     /// Puts every deferred commit on the disk.

@@ -30,7 +30,7 @@ extension PageStore {
     /// The states that `object` at `version` takes its pages from, itself first: copies of copies make a chain of them.
     public func lineage(of object: ObjectID, at version: Version) throws(StoreError) -> [(object: ObjectID, version: Version)] {
         try state.withLock { (state) throws(StoreError) in
-            try segments(object, at: version) { (id) throws(StoreError) in try state.metadata.lineage(of: id) }
+            try segments(object, at: version, &state)
         }.map { ($0.object, $0.through) }
     }
 
@@ -56,7 +56,7 @@ extension PageStore {
     /// Commits that the catalog may not have heard of: those of the outbox and of the journal, after `mark`, in order.
     public func commits(after mark: Version) throws(StoreError) -> [CommitInfo] {
         let young = state.withLock { state in
-            state.young.filter { $0.version > mark }.map { record in
+            state.young[state.young.partitioningIndex { $0.version > mark }...].map { record in
                 CommitInfo(
                     version: record.version, time: record.header.time,
                     pages: record.layers.reduce(0) { $0 + $1.entries.count }, operations: record.operations)

@@ -218,20 +218,28 @@ extension PageStore {
     ) throws(StoreError) -> Int {
         var expected: UInt32 = 0
         try t.forEach(.records, from: Key(object.rawValue, record), prefix: 16) { (key, value) throws(StoreError) in
-            let header = try LayerPart.Header(
-                from: value, what: "part \(expected) of record \(record) of object \(object)")
-            guard header.object == object, header.record == record, header.part == expected, header.store == uuid,
-                Key.part(key, 16) == expected
-            else {
-                throw StoreError(
-                    .damaged, "part \(expected) of record \(record) of object \(object) is missing or another's",
-                    advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
-            }
+            guard Key.part(key, 16) == expected else { throw missingPart(expected, of: record, object) }
+            let header = try header(of: expected, record, object, in: value)
             expected += 1
             try body(header, try t.filePage(of: value) + 1)
             return true
         }
         return Int(expected)
+    }
+
+    /// The header of a part, which `value` begins with, and none other's.
+    func header(of part: UInt32, _ record: UInt64, _ object: ObjectID, in value: UnsafeRawBufferPointer) throws(StoreError) -> LayerPart.Header {
+        let header = try LayerPart.Header(from: value, what: "part \(part) of record \(record) of object \(object)")
+        guard header.object == object, header.record == record, header.part == part, header.store == uuid else {
+            throw missingPart(part, of: record, object)
+        }
+        return header
+    }
+
+    func missingPart(_ part: UInt32, of record: UInt64, _ object: ObjectID) -> StoreError {
+        StoreError(
+            .damaged, "part \(part) of record \(record) of object \(object) is missing or another's",
+            advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
     }
 
     /// Deletes the records that a crash left before anything named them.

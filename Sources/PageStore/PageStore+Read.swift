@@ -14,7 +14,7 @@ public final class ObjectView: @unchecked Sendable {
     let epoch: UInt64
     let horizon: UInt64
 
-    fileprivate init(store: PageStore, object: ObjectID, version: Version, table: PageTable, pin: PageStore.Pin) {
+    init(store: PageStore, object: ObjectID, version: Version, table: PageTable, pin: PageStore.Pin) {
         epoch = pin.epoch
         horizon = pin.horizon
         self.store = store
@@ -131,8 +131,7 @@ public final class ObjectView: @unchecked Sendable {
             let mine = table.withLock { storage in (page..<end).map { storage[$0] } }
             let theirs = other.table.withLock { storage in (page..<end).map { storage[$0] } }
             for (a, b) in zip(mine, theirs) {
-                let same = a == b || (a.place == .zeros) == (b.place == .zeros) && a.checksum == b.checksum
-                if !same {
+                if !a.isSame(as: b) {
                     if let last = runs.last, last.end == page { runs[runs.count - 1].count += 1 } else { runs.append(PageRange(start: page, count: 1)) }
                 }
                 page += 1
@@ -153,6 +152,19 @@ extension PageStore {
 
     /// Pins `object` at `version`, which must be kept still (`.notRetained`) and hold the object (`.notFound`).
     public func view(of object: ObjectID, at version: Version) throws(StoreError) -> ObjectView {
+        let pin = try pinState(object, at: version)
+        return ObjectView(store: self, object: object, version: version, table: try table(object, at: version), pin: pin)
+    }
+
+    /// A lease, and what was known when it was taken: it holds records below `horizon` that die after `epoch`.
+    struct Pin {
+        var lease: LeaseFile.Lease
+        var epoch: UInt64
+        var horizon: UInt64
+    }
+
+    /// Pins `object` at `version`, which must be there and hold the object; whether it is kept still shows afterwards.
+    func pinState(_ object: ObjectID, at version: Version) throws(StoreError) -> Pin {
         let last = isWriter ? lastVersion : settledVersion
         guard version <= last else {
             throw StoreError(.notFound, "version \(version) is not there; the last is \(last)", advice: "`varve log` lists them", path: folder)
@@ -166,14 +178,7 @@ extension PageStore {
             throw StoreError(
                 .notFound, "object \(object) is not part of version \(version)", advice: "`varve ls --at` lists a version's objects")
         }
-        return ObjectView(store: self, object: object, version: version, table: try table(object, at: version), pin: pin)
-    }
-
-    /// A lease, and what was known when it was taken: it holds records below `horizon` that die after `epoch`.
-    fileprivate struct Pin {
-        var lease: LeaseFile.Lease
-        var epoch: UInt64
-        var horizon: UInt64
+        return pin
     }
 
     /// Pins `object` at `version`; the page table is made afterwards, so that it names nothing that is not pinned.

@@ -143,7 +143,7 @@ extension PageStore {
         let info = try state.withLock { (state) throws(StoreError) in try state.metadata.object(object) }
         guard let info, !info.isLive, info.died <= settledVersion else { return }
         try lmdb.write { (t) throws(StoreError) in
-            for version in try Metadata.lineage(of: object, t).keys { try t.delete(.lineage, Key(object.rawValue, version.rawValue)) }
+            for (version, _) in try Metadata.lineage(of: object, t).rows { try t.delete(.lineage, Key(object.rawValue, version.rawValue)) }
             var gaps: [UInt64] = []
             try t.forEach(.versions, from: Key(object.rawValue, 0), prefix: 8) { (key, _) throws(StoreError) in
                 if let version = Key.field(key, 8) { gaps.append(version) }

@@ -31,7 +31,7 @@ extension PageStore {
     /// Settles one batch; false where there was nothing to do. What lies in the last `newest` bytes of the journal stays there.
     @discardableResult
     func settleOnce(butFor newest: Int = 0) throws(StoreError) -> Bool {
-        let done = try rearranging(.settling) { () throws(StoreError) in try settleBatch(butFor: newest) }
+        let done = try rearranging(.settling(folds: nil)) { () throws(StoreError) in try settleBatch(butFor: newest) }
         if done, let notify = onSettled.withLock({ $0 }) { notify() }
         return done
     }
@@ -72,6 +72,12 @@ extension PageStore {
         }
         guard !candidates.isEmpty else { return false }
         let (folded, count) = try fold(candidates)
+        state.withLock { state in
+            let folds = Dictionary(grouping: folded, by: \.object).mapValues { $0.map { (first: $0.first, last: $0.version) } }
+            state.rearranging = .settling(folds: folds)
+        }
+        // Who waits to know whether a state stays need not wait for the disk.
+        state.wake()
         let batch = Array(candidates[..<count])
         let last = batch[count - 1]
         try checkSpace(for: folded)

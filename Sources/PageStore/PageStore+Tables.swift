@@ -6,7 +6,7 @@ extension PageStore {
     func headTable(_ object: ObjectID) throws(StoreError) -> PageTable {
         while true {
             if let table = state.withLock({ $0.heads[object] }) { return table }
-            let (through, table, settled, epoch, parts, links) = try build(object, at: .infinity)
+            let (through, table, settled, epoch, parts, links, _) = try build(object, at: .infinity)
             let accepted = state.withLock { state in
                 if state.heads[object] != nil { return true }
                 // A commit, a settling or a merge came between: what was built may lack it.
@@ -26,11 +26,11 @@ extension PageStore {
     func table(_ object: ObjectID, at version: Version) throws(StoreError) -> PageTable {
         if let copy = copyOfHead(object, at: version) { return copy }
         while true {
-            let (_, table, settled, epoch, _, links) = try build(object, at: version)
+            let (_, table, settled, epoch, _, links, segments) = try build(object, at: version)
             let accepted: Bool = state.wait { state in
                 guard state.settled <= settled, state.epoch <= epoch else { return false }
                 // The settling that runs now was not told to keep this state: wait and see whether it did.
-                if table.hasYoungPages, state.rearranging == .settling { return nil }
+                if table.hasYoungPages, state.mayLose(version, segments) { return nil }
                 youngPages.link(links)
                 state.others.removeAll { $0.table == nil }
                 state.others.append(WeakTable(table: table))
@@ -54,51 +54,19 @@ extension PageStore {
         }
     }
 
-    /// Layers of one object that a state is made of. In a list of them, each lies over those after it.
-    struct Segment: Hashable {
-        var object: ObjectID
-        /// Layers of versions `from`…`through`.
-        var from: Version
-        var through: Version
-        /// The size that the lineage which begins the segment gave the object; 0 for none.
-        var size: UInt64 = 0
-    }
-
-    /// Follows the lineage of `object` at `version`.
-    func segments(_ object: ObjectID, at version: Version, lineage: (ObjectID) throws(StoreError) -> [Version: LineageRow])
-        throws(StoreError) -> [Segment]
-    {
-        var segments: [Segment] = []
-        var object = object
-        var version = version
-        while true {
-            let rows = try lineage(object)
-            guard let from = rows.keys.filter({ $0 <= version }).max(), let row = rows[from] else {
-                segments.append(Segment(object: object, from: .zero, through: version))
-                return segments
-            }
-            segments.append(Segment(object: object, from: from, through: version, size: row.size))
-            guard segments.count < 100_000 else {
-                throw StoreError(.damaged, "the lineage of object \(object) runs in a circle", advice: "Run `varve repair`")
-            }
-            version = Mutant.isPlanted(.cloneFollowsHead) && row.source != object ? .infinity : row.sourceVersion
-            object = row.source
-        }
-    }
-
     /// Builds a table from a checkpoint, the headers of what settled later and, over them, the young layers. Answers through
     /// which version it knows commits, the settled version and epoch that its places are true for, and how many headers
-    /// were read, and what young patches lie over that were not linked yet: true as long as the places are. The chunks of a
+    /// were read, what young patches lie over that were not linked yet (true as long as the places are), and what the state is made of. The chunks of a
     /// head that only the checkpoint knows are read when they are asked for.
     func build(_ object: ObjectID, at version: Version) throws(StoreError)
         -> (
             through: Version, table: PageTable, settled: Version, epoch: UInt64, parts: Int,
-            links: [(patch: Place, under: PageTable.Slot)]
+            links: [(patch: Place, under: PageTable.Slot)], segments: [Segment]
         )
     {
         // The young layers first: what is settled meanwhile is then seen twice rather than not at all.
         let (young, through, segments) = try state.withLock { (state) throws(StoreError) in
-            let segments = try self.segments(object, at: version) { (id) throws(StoreError) in try state.metadata.lineage(of: id) }
+            let segments = try self.segments(object, at: version, &state)
             return (state.young, state.young.last?.version ?? state.settled, segments)
         }
         return try lmdb.read { (t) throws(StoreError) in
@@ -122,7 +90,7 @@ extension PageStore {
             let table = PageTable(
                 object: object, version: version, sources: Set(segments.map(\.object)), hasYoungPages: hasYoungPages,
                 storage: storage)
-            return (through, table, now.mark.settled, now.epoch, parts, links)
+            return (through, table, now.mark.settled, now.epoch, parts, links, segments)
         }
     }
 
@@ -135,9 +103,7 @@ extension PageStore {
         if let base = checkpoint(for: segments, settled: settled, t) {
             do throws(StoreError) {
                 // A checkpoint does not tell that layers in it, or under it, have gone out of use since.
-                if segments[0].through != .infinity {
-                    for segment in segments { _ = try settledRows(of: segment, t) }
-                }
+                if segments[0].through != .infinity { _ = try settledLayers(of: segments, t) }
                 let (storage, parts) = try settledStorage(segments, over: base, t, layOver)
                 return (storage, base, parts)
             } catch {
@@ -152,17 +118,17 @@ extension PageStore {
         _ segments: [Segment], over base: CheckpointBase?, _ t: LMDB.Transaction,
         _ layOver: (Segment, inout PageTable.Storage) -> Void
     ) throws(StoreError) -> (storage: PageTable.Storage, parts: Int) {
+        let layers = try settledLayers(of: segments, above: base, t)
         var storage = base?.storage ?? PageTable.Storage()
         var parts = 0
         do throws(StoreError) {
-            for index in (0...(base?.segment ?? segments.count - 1)).reversed() {
+            for index in layers.indices.reversed() {
                 let segment = segments[index]
-                let row = base?.segment == index ? base?.row : nil
-                if row == nil, segment.from != .zero {
+                if base?.segment != index, segment.from != .zero {
                     storage.size = segment.size
                     storage.clear(from: Page.count(forBytes: Int(clamping: segment.size)))
                 }
-                parts += try applySettled(segment, above: row, to: &storage, t)
+                for layer in layers[index] { parts += try apply(layer.row, of: segment.object, to: &storage, t) }
                 layOver(segment, &storage)
             }
         } catch {
@@ -189,71 +155,43 @@ extension PageStore {
         }
     }
 
-    /// The settled layers of a segment, ascending, without those that `checkpoint` stands for; `.notRetained` where layers
-    /// within it are gone.
-    func settledRows(of segment: Segment, above checkpoint: CheckpointRow? = nil, _ t: LMDB.Transaction) throws(StoreError) -> [VersionRow] {
-        let object = segment.object.rawValue
-        let first = checkpoint?.through.next.rawValue ?? 0
-        var rows: [VersionRow] = []
-        var chain = checkpoint?.chain ?? ChainRow()
-        var isHidden = false
-        try t.forEach(.versions, from: Key(object, first), prefix: 8) { (key, value) throws(StoreError) in
-            let version = Version(Key.field(key, 8) ?? 0)
-            chain.add(key: key, value: value)
-            guard version >= segment.from else { return true }
-            let row = try VersionRow.decode(value, key: key)
-            if row.isGap || version > segment.through {
-                if row.first <= segment.through { isHidden = true }
-            } else {
-                rows.append(row)
-            }
-            return true
-        }
-        try t.forEach(.lineage, from: Key(object, first), prefix: 8) { (key, value) throws(StoreError) in
-            chain.add(key: key, value: value)
-            return true
-        }
-        let expected = try t.row(.chains, Key(object), ChainRow.self) ?? ChainRow()
-        guard chain == expected else {
-            throw StoreError(
-                .damaged,
-                "object \(segment.object) has \(chain.count) version rows that do not add up to its chain of \(expected.count)",
-                advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
-        }
-        guard !isHidden else {
-            throw StoreError(
-                .notRetained, "version \(segment.through) of object \(segment.object) is no longer kept",
-                advice: "`varve log` and `varve snapshot list` show what is; `varve retain` keeps more from now on", path: folder)
-        }
-        return rows
+    /// Lays a settled layer over a table; answers how many parts it has.
+    private func apply(_ row: VersionRow, of object: ObjectID, to storage: inout PageTable.Storage, _ t: LMDB.Transaction)
+        throws(StoreError) -> Int
+    {
+        storage.size = row.size
+        if row.floorPage != .max { storage.clear(from: Int(row.floorPage)) }
+        return try forEachSlot(of: row, object, t) { storage.lay($1, over: $0) }
     }
 
-    /// Answers how many parts it applied.
-    private func applySettled(
-        _ segment: Segment, above checkpoint: CheckpointRow?, to storage: inout PageTable.Storage, _ t: LMDB.Transaction
-    ) throws(StoreError) -> Int {
-        var all = 0
-        for row in try settledRows(of: segment, above: checkpoint, t) {
-            storage.size = row.size
-            if row.floorPage != .max { storage.clear(from: Int(row.floorPage)) }
-            let parts = try forEachPart(of: segment.object, record: row.record, t) { (header, firstPage) throws(StoreError) in
-                var page = firstPage
-                for entry in header.entries {
-                    if entry.isZero {
-                        storage.lay(.zeros, over: Int(entry.page))
-                    } else {
-                        storage.lay(PageTable.Slot(place: .file(page), checksum: entry.checksum), over: Int(entry.page))
-                        page += 1
-                    }
-                }
-            }
-            guard parts == Int(row.partCount) else {
-                throw StoreError(
-                    .damaged, "record \(row.record) of object \(segment.object) has \(parts) parts of \(row.partCount)",
-                    advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
-            }
-            all += parts
+    /// Calls `body` with each page of a settled layer, in the order of its parts, and where it is; answers how many parts there are.
+    @discardableResult
+    func forEachSlot(of row: VersionRow, _ object: ObjectID, _ t: LMDB.Transaction, _ body: (Int, PageTable.Slot) -> Void)
+        throws(StoreError) -> Int
+    {
+        let parts = try forEachPart(of: object, record: row.record, t) { (header, firstPage) throws(StoreError) in
+            header.forEachSlot(from: firstPage, body)
         }
-        return all
+        guard parts == Int(row.partCount) else {
+            throw StoreError(
+                .damaged, "record \(row.record) of object \(object) has \(parts) parts of \(row.partCount)",
+                advice: "Run `varve verify`, then `varve repair`", path: lmdb.path)
+        }
+        return parts
+    }
+}
+
+extension LayerPart.Header {
+    /// Calls `body` with each page and where it is; `filePage` is the first that the part has in the file.
+    func forEachSlot(from filePage: Int, _ body: (Int, PageTable.Slot) -> Void) {
+        var filePage = filePage
+        for entry in entries {
+            if entry.isZero {
+                body(Int(entry.page), .zeros)
+            } else {
+                body(Int(entry.page), PageTable.Slot(place: .file(filePage), checksum: entry.checksum))
+                filePage += 1
+            }
+        }
     }
 }

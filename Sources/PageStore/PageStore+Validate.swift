@@ -95,6 +95,19 @@ extension PageStore {
         }
     }
 
+    /// Whether a state that the operations are to keep may be taken away by what moves layers now.
+    func mayLosePast(of request: CommitRequest, _ state: inout State) throws(StoreError) -> Bool {
+        guard state.rearranging != nil else { return false }
+        for operation in request.operations where operation.pinsPast {
+            switch operation {
+            case .lineage(_, let object, let version, _), .createSnapshot(_, let version, let object?, _):
+                if state.mayLose(version, try segments(object, at: version, &state)) { return true }
+            default: return true
+            }
+        }
+        return false
+    }
+
     /// Throws `.notRetained` where `object` at `version` can no longer be put together.
     private func requireKept(_ object: ObjectID, at version: Version, _ state: inout State) throws(StoreError) {
         guard version <= state.last, let info = try state.metadata.object(object), info.born <= version, version < info.died
@@ -103,10 +116,10 @@ extension PageStore {
                 .notFound, "object \(object) is not part of version \(version)",
                 advice: "`varve ls --at` lists a version's objects", path: folder)
         }
-        let segments = try segments(object, at: version) { (id) throws(StoreError) in try state.metadata.lineage(of: id) }
-        try lmdb.read { (t) throws(StoreError) in
-            for segment in segments { _ = try settledRows(of: segment, t) }
-        }
+        // All that has settled of the last states is kept for the head.
+        if version >= state.settled { return }
+        let segments = try segments(object, at: version, &state)
+        try lmdb.read { (t) throws(StoreError) in _ = try settledLayers(of: segments, t) }
     }
 
     /// Numbers of objects and tasks that are reserved at a time.

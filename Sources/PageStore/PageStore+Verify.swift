@@ -34,7 +34,7 @@ final class Verifier {
     var summary = VerifySummary()
     var objects: [ObjectID: ObjectInfo] = [:]
     var rows: [ObjectID: [(version: Version, row: VersionRow)]] = [:]
-    var lineage: [ObjectID: [Version: LineageRow]] = [:]
+    var lineage: [ObjectID: Lineage] = [:]
     var snapshots: [SnapshotInfo] = []
     var chains: [ObjectID: ChainRow] = [:]
     var found: [ObjectID: ChainRow] = [:]

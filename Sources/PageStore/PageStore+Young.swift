@@ -40,7 +40,7 @@ extension PageStore {
     /// Says what the patches of an object's young layers up to `version` lie over, where recovery found them and nobody has
     /// asked yet. Called with `settling` held, so that nothing moves meanwhile.
     func linkYoungPages(of object: ObjectID, at version: Version) throws(StoreError) {
-        let (_, _, _, _, _, links) = try build(object, at: version)
+        let links = try build(object, at: version).links
         youngPages.link(links)
     }
 }

@@ -70,8 +70,16 @@ final class PageTable: @unchecked Sendable {
         private var changes = UnreadChanges()
         /// Where they are read from.
         private var source: CheckpointSource?
+        /// All that the table knows, where it is one of a comparison; then nothing is in `slots` or unread.
+        private(set) var few = FewSlots()
 
         init() {}
+
+        /// Some pages alone.
+        init(size: UInt64, few: FewSlots) {
+            self.size = size
+            self.few = few
+        }
 
         /// What a checkpoint holds, none of it read yet.
         init(size: UInt64, unread: [Int: UnreadChunk], source: CheckpointSource) {
@@ -86,9 +94,10 @@ final class PageTable: @unchecked Sendable {
         subscript(page: Int) -> Slot {
             @inline(__always) mutating get {
                 if let chunk = slots.chunk(page >> slots.chunkShift) { return chunk[page & (slots.chunkPages - 1)] }
-                return unread.isEmpty ? .zeros : readAndGet(page)
+                return unread.isEmpty ? few[page] : readAndGet(page)
             }
             set {
+                if !few.isEmpty { return few[page] = newValue }
                 if !unread.isEmpty, slots.chunk(page >> slots.chunkShift) == nil { read(page >> slots.chunkShift) }
                 slots[page] = newValue
             }

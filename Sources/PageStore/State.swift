@@ -8,6 +8,22 @@ struct YoungRecord {
     /// The record's bytes as they went into the ring, so that settling need not read them back; nil where memory was not spent.
     var bytes: RecordBytes?
     var version: Version { header.version }
+
+    /// Whether `object` takes its pages from another state from here on.
+    func rebases(_ object: ObjectID) -> Bool {
+        operations.contains { if case .lineage(object, _, _, _) = $0 { true } else { false } }
+    }
+
+    /// Whether pages of `object` are others, or may be, than before.
+    func changes(_ object: ObjectID) -> Bool { layers.contains { $0.object == object } || rebases(object) }
+}
+
+extension ArraySlice<YoungRecord> {
+    /// The records of versions `first`…`last`.
+    func within(_ first: Version, _ last: Version) -> ArraySlice<YoungRecord> {
+        let start = partitioningIndex { $0.version >= first }
+        return self[start..<Swift.max(start, partitioningIndex { $0.version > last })]
+    }
 }
 
 /// A record's bytes in memory.
@@ -29,6 +45,10 @@ struct YoungLayer {
     var entries: [PageEntry]
     /// Where each entry's page is; in step with `entries`.
     var places: [Place]
+    /// Where each entry's page was before, as the object's head said; in step with `entries`, or empty where it said nothing.
+    /// Pages of the file are there as long as the store's epoch is `replacedEpoch`, young ones as long as their nodes live.
+    var replaced: [PageTable.Slot] = []
+    var replacedEpoch: UInt64 = 0
 }
 
 /// Everything of an open store that changes, guarded by one lock (`PageStore.state`).
@@ -100,7 +120,26 @@ struct State {
 
 /// What moves layers, and with them decides which states stay.
 enum Rearrangement {
-    case settling, merging
+    /// `folds` are the layers that it makes, by object: the first version of each and its last. nil until that is decided.
+    case settling(folds: [ObjectID: [(first: Version, last: Version)]]?)
+    case merging
+}
+
+extension State {
+    /// Whether what moves layers now may take a state away, given by its version and what it is made of: who keeps it may have
+    /// come after that was decided. Asked by who has a lease on it.
+    func mayLose(_ version: Version, _ segments: [PageStore.Segment]) -> Bool {
+        switch rearranging {
+        case nil: false
+        // Of the last states all that has settled is kept for the head.
+        case .merging: version < settled
+        case .settling(nil): true
+        case .settling(let folds?):
+            segments.contains { segment in
+                folds[segment.object]?.contains { $0.first <= segment.through && segment.through < $0.last } ?? false
+            }
+        }
+    }
 }
 
 /// A page's bytes are at another place now.

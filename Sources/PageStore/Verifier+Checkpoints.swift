@@ -28,7 +28,7 @@ extension Verifier {
         guard row.through <= settled, objects[object] != nil else {
             return find(.damage, place, "the checkpoint of object \(object) is of version \(row.through), which is not settled", object)
         }
-        let segments = try store.segments(object, at: settled, lineage: { lineage[$0] ?? [:] })
+        let segments = try store.segments(object, at: settled, lineage: { lineage[$0] ?? Lineage() })
         // After a rollback the next checkpoint takes its place.
         guard row.through >= segments[0].from else { return }
         let headers = try store.slotsFromHeaders(segments)

@@ -35,7 +35,7 @@ extension Verifier {
         try rows(.lineage) { (key, value) throws(StoreError) in
             let (object, version) = (ObjectID(Key.field(key, 0) ?? 0), Version(Key.field(key, 8) ?? 0))
             found[object, default: ChainRow()].add(key: key, value: value)
-            lineage[object, default: [:]][version] = try LineageRow.decode(value, key: key)
+            lineage[object, default: Lineage()].add(try LineageRow.decode(value, key: key), from: version)
         }
         try rows(.chains) { (key, value) throws(StoreError) in
             chains[ObjectID(Key.field(key, 0) ?? 0)] = try ChainRow.decode(value, key: key)
@@ -79,12 +79,11 @@ extension Verifier {
     /// Everything that the state is made of is there.
     private func checkState(_ object: ObjectID, at version: Version, _ what: String, _ t: LMDB.Transaction) {
         do throws(StoreError) {
-            for segment in try store.segments(object, at: version, lineage: { lineage[$0] ?? [:] }) {
-                if objects[segment.object] == nil {
-                    throw StoreError(.damaged, "its pages come from object \(segment.object), which is not there")
-                }
-                _ = try store.settledRows(of: segment, t)
+            let segments = try store.segments(object, at: version, lineage: { lineage[$0] ?? Lineage() })
+            if let missing = segments.first(where: { objects[$0.object] == nil }) {
+                throw StoreError(.damaged, "its pages come from object \(missing.object), which is not there")
             }
+            _ = try store.settledLayers(of: segments, t)
         } catch { find(.damage, "\(StoreFile.pages), table versions", "\(what): \(error.message)", object) }
     }
 

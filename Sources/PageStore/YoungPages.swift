@@ -256,6 +256,9 @@ final class YoungPages: @unchecked Sendable {
         }
     }
 
+    /// Whether `place` is that of a page which is in the journal at `position` or behind it.
+    func isLive(_ place: Place, from position: UInt64) -> Bool { locked { live(place).map { $0.pointee.position >= position } ?? false } }
+
     /// Whether nobody has said yet what a patch lies over.
     func isUnlinked(_ place: Place) -> Bool { locked { live(place)?.pointee.under.place == .unknown } }
 }

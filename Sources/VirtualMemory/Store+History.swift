@@ -141,6 +141,13 @@ extension Store {
             /// A bit a line, from bit 0.
             public var mask: UInt64
         }
+
+        /// An object that is in one of the states only.
+        fileprivate static func whole(_ id: ObjectID, _ name: String, _ kind: Kind, sizeBefore: UInt64 = 0, sizeAfter: UInt64 = 0) -> Difference {
+            Difference(
+                name: name, id: id, kind: kind, sizeBefore: sizeBefore, sizeAfter: sizeAfter, pages: [], changedPages: 0, changedBytes: 0,
+                lines: [])
+        }
     }
 
     /// What differs between two states, by object; an object is the same one where its number is.
@@ -154,9 +161,14 @@ extension Store {
         }
         var found: [Difference] = []
         for id in Set(before.keys).union(after.keys).sorted() {
-            let old = before[id] == nil ? nil : try pages.view(of: id, at: from)
-            let new = after[id] == nil ? nil : try pages.view(of: id, at: to)
-            if let difference = try difference(id, after[id] ?? before[id]!, old, new) { found.append(difference) }
+            let name = after[id] ?? before[id]!
+            if before[id] == nil {
+                found.append(.whole(id, name, .added, sizeAfter: try pages.size(of: id, at: to)))
+            } else if after[id] == nil {
+                found.append(.whole(id, name, .removed, sizeBefore: try pages.size(of: id, at: from)))
+            } else if let difference = try difference(name, try pages.compare(id, from, with: to)) {
+                found.append(difference)
+            }
         }
         return found
     }
@@ -169,54 +181,55 @@ extension Store {
         return try objectName(object, at: version).map { [$0.id: $0.name] } ?? [:]
     }
 
-    private func difference(_ id: ObjectID, _ name: String, _ old: ObjectView?, _ new: ObjectView?) throws(StoreError)
-        -> Difference?
-    {
-        guard let old else {
-            let size = new?.size ?? 0
-            return Difference(
-                name: name, id: id, kind: .added, sizeBefore: 0, sizeAfter: size, pages: [], changedPages: 0, changedBytes: 0,
-                lines: [])
-        }
-        guard let new else {
-            return Difference(
-                name: name, id: id, kind: .removed, sizeBefore: old.size, sizeAfter: 0, pages: [], changedPages: 0,
-                changedBytes: 0, lines: [])
-        }
+    private func difference(_ name: String, _ comparison: ObjectComparison) throws(StoreError) -> Difference? {
+        let (sizeBefore, sizeAfter) = (comparison.sizeBefore, comparison.sizeAfter)
         var runs: [PageRange] = []
         var lines: [Difference.PageLines] = []
         var bytes = 0
         let buffers = UnsafeMutableRawPointer.allocate(byteCount: 2 * Page.size, alignment: Page.size)
         defer { buffers.deallocate() }
-        for run in old.differences(from: new) {
+        for run in comparison.runs {
             for page in run.start..<run.end {
-                let one = PageRange(start: page, count: 1)
-                try old.read(one, into: buffers)
-                try new.read(one, into: buffers + Page.size)
+                try comparison.read(page, before: buffers, after: buffers + Page.size)
                 let (mask, different) = Self.differences(buffers, buffers + Page.size)
                 guard different > 0 else { continue }
                 bytes += different
                 lines.append(Difference.PageLines(page: page, mask: mask))
-                if let last = runs.last, last.end == page { runs[runs.count - 1].count += 1 } else { runs.append(one) }
+                if let last = runs.last, last.end == page {
+                    runs[runs.count - 1].count += 1
+                } else {
+                    runs.append(PageRange(start: page, count: 1))
+                }
             }
         }
-        if runs.isEmpty && old.size == new.size { return nil }
+        if runs.isEmpty && sizeBefore == sizeAfter { return nil }
         return Difference(
-            name: name, id: id, kind: old.size == new.size ? .changed : .resized, sizeBefore: old.size, sizeAfter: new.size,
-            pages: runs, changedPages: runs.reduce(0) { $0 + $1.count }, changedBytes: bytes, lines: lines)
+            name: name, id: comparison.object, kind: sizeBefore == sizeAfter ? .changed : .resized, sizeBefore: sizeBefore,
+            sizeAfter: sizeAfter, pages: runs, changedPages: runs.reduce(0) { $0 + $1.count }, changedBytes: bytes, lines: lines)
     }
 
     /// The lines in which two pages differ, and how many bytes do.
     private static func differences(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer) -> (lines: UInt64, bytes: Int) {
         var mask: UInt64 = 0
         var bytes = 0
-        let size = 64
-        for line in 0..<Page.size / size where memcmp(a + line * size, b + line * size, size) != 0 {
-            mask |= 1 << UInt64(line)
-            for byte in line * size..<(line + 1) * size
-            where a.load(fromByteOffset: byte, as: UInt8.self) != b.load(fromByteOffset: byte, as: UInt8.self) { bytes += 1 }
+        for line in 0..<UInt64.bitWidth {
+            let different = differentBytes(a + line * 64, b + line * 64)
+            if different > 0 { mask |= 1 << UInt64(line) }
+            bytes += different
         }
         return (mask, bytes)
+    }
+
+    /// How many of 64 aligned bytes differ.
+    private static func differentBytes(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer) -> Int {
+        let low: UInt64 = 0x7f7f_7f7f_7f7f_7f7f
+        var count = 0
+        for offset in stride(from: 0, to: 64, by: 8) {
+            let bits = a.load(fromByteOffset: offset, as: UInt64.self) ^ b.load(fromByteOffset: offset, as: UInt64.self)
+            // The top bit of each byte that is not 0.
+            count += ((((bits & low) &+ low) | bits) & ~low).nonzeroBitCount
+        }
+        return count
     }
 
     /// Makes the next version hold what `state` held: all objects and maps, or one object's bytes.
@@ -242,7 +255,7 @@ extension Store {
             let plan = try rollbackPlan(to: version, object: object, memory)
             guard !plan.operations.isEmpty else { return pages.lastVersion }
             let text = message.isEmpty ? "roll back to \(version)" : message
-            let made = try pages.commit([], operations: plan.operations + [.message(text)])
+            let made = try pages.commit([], operations: plan.operations + [.message(text)], restored: plan.restored)
             memory.shownBySavedTasks = nil
             for (id, runs) in plan.restores {
                 guard let mapped = memory.mapped[id] else { continue }
@@ -254,11 +267,15 @@ extension Store {
         }
     }
 
+    /// Comparisons that a rollback keeps at a time: each has two leases.
+    private static let mostRestored = 64
+
     private func rollbackPlan(to version: Version, object: String?, _ memory: Memory) throws(StoreError)
-        -> (operations: [StoreOperation], restores: [(ObjectID, [PageRange])])
+        -> (operations: [StoreOperation], restores: [(ObjectID, [PageRange])], restored: [ObjectComparison])
     {
         var operations: [StoreOperation] = []
         var restores: [(ObjectID, [PageRange])] = []
+        var restored: [ObjectComparison] = []
         let targets = if let object {
             [(id: try self.object(named: object, at: version).id, name: object)]
         } else {
@@ -278,29 +295,29 @@ extension Store {
             }
         }
         for (id, name) in targets {
-            let old = try pages.view(of: id, at: version)
             guard let info = try pages.object(id), info.isLive else {
+                let size = try pages.size(of: id, at: version)
                 // Numbers are never used twice: the object comes back under a new one, with the old one's pages.
                 let new = ObjectID(pages.newID())
                 reborn[id] = new
                 let residency = try pages.object(id)?.residency ?? .shared
-                operations.append(.createObject(id: new, name: name, size: old.size, residency: residency))
-                operations.append(.lineage(object: new, source: id, sourceVersion: version, size: old.size))
+                operations.append(.createObject(id: new, name: name, size: size, residency: residency))
+                operations.append(.lineage(object: new, source: id, sourceVersion: version, size: size))
                 continue
             }
             if object == nil, info.name != name, !name.isEmpty { operations.append(.renameObject(id: id, name: name)) }
-            let head = try pages.head(of: id)
-            let differences = old.differences(from: head)
-            guard !differences.isEmpty || old.size != head.size else { continue }
+            let comparison = try pages.compare(id, version, with: pages.lastVersion)
+            guard !comparison.runs.isEmpty || comparison.sizeBefore != comparison.sizeAfter else { continue }
             if memory.mapped[id] != nil {
-                guard old.size == head.size else {
+                guard comparison.sizeBefore == comparison.sizeAfter else {
                     throw StoreError(
-                        .busy, "object '\(info.name)' is mapped and was \(old.size) bytes long then",
+                        .busy, "object '\(info.name)' is mapped and was \(comparison.sizeBefore) bytes long then",
                         advice: "Deallocate its region first", path: path)
                 }
-                restores.append((id, differences))
+                restores.append((id, comparison.runs))
+                if restored.count < Self.mostRestored { restored.append(comparison) }
             }
-            operations.append(.lineage(object: id, source: id, sourceVersion: version, size: old.size))
+            operations.append(.lineage(object: id, source: id, sourceVersion: version, size: comparison.sizeBefore))
         }
         let renumbered = object == nil ? try renumberedMaps(at: version, reborn) : []
         let mapsDiffer = object == nil ? try tasksDiffer(from: version) : false
@@ -312,7 +329,7 @@ extension Store {
             }
             operations.append(.mapChanges(CatalogChange.encode([.rollback(to: version)] + renumbered)))
         }
-        return (operations, restores)
+        return (operations, restores, restored)
     }
 
     /// What makes the maps of a past version, which the catalog knows, show objects under the numbers that they have from now on.
@@ -346,12 +363,12 @@ extension Store {
         try pages.flush()
         let version = try version(of: reference.state)
         let source = reference.state == .head ? try liveObject(reference.name) : try object(named: reference.name, at: version)
-        let view = try pages.view(of: source.id, at: version)
+        let size = try pages.size(of: source.id, at: version)
         let id = ObjectID(pages.newID())
         _ = try commitOperations(
             [
-                .createObject(id: id, name: name, size: view.size, residency: source.residency),
-                .lineage(object: id, source: source.id, sourceVersion: version, size: view.size),
+                .createObject(id: id, name: name, size: size, residency: source.residency),
+                .lineage(object: id, source: source.id, sourceVersion: version, size: size),
             ], message: message.isEmpty ? "clone \(source.name)@\(version) as \(name)" : message)
         return try pages.object(id)!
     }

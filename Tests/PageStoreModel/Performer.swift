@@ -12,7 +12,9 @@ public final class Scratch {
     deinit { base.deallocate() }
 
     /// Commits `plan`.
-    public func commit(_ plan: CommitPlan, to store: PageStore) throws(StoreError) -> Version {
+    ///
+    /// - Parameter restored: What its rollbacks differ in from the last version.
+    public func commit(_ plan: CommitPlan, to store: PageStore, restored: [ObjectComparison] = []) throws(StoreError) -> Version {
         if plan.isImport, case .createObject(let id, _, let size, _)? = plan.operations.first {
             let stage = try store.stage(id)
             for (page, content) in plan.layers.first?.pages ?? [] {
@@ -31,7 +33,7 @@ public final class Scratch {
                     runs: layer.pages.map { PageRange(start: $0.page, count: 1) }, origin: UnsafeRawPointer(origin)))
             origin = base + inputs.count * Planner.maximumPages * Page.size
         }
-        return try store.commit(inputs, operations: plan.operations, durability: plan.durability)
+        return try store.commit(inputs, operations: plan.operations, durability: plan.durability, restored: restored)
     }
 }
 

@@ -102,7 +102,7 @@ final class ModelRun {
             model.nextID = before.nextID
             model.nextName = before.nextName
             model.nextSeed = before.nextSeed
-            let version = try scratch.commit(plan, to: store)
+            let version = try scratch.commit(plan, to: store, restored: planner.number(0...1) > 0 ? try comparisons(for: plan) : [])
             let rebased = plan.operations.compactMap { if case .lineage(let o, _, _, _) = $0 { o } else { nil } }
             model.apply(plan, as: version)
             heads.removeAll { rebased.contains($0.object) || model.state[$0.object] == nil }
@@ -164,9 +164,24 @@ final class ModelRun {
         }
     }
 
+    /// What the plan's rollbacks differ in from the last version.
+    private func comparisons(for plan: CommitPlan) throws -> [ObjectComparison] {
+        var found: [ObjectComparison] = []
+        for case .lineage(let object, let source, let version, _) in plan.operations
+        where try object == source && store.object(object)?.isLive == true {
+            found.append(try store.compare(object, version, with: store.lastVersion))
+        }
+        return found
+    }
+
     private func compare(_ planner: inout Planner) throws {
         let kept = model.kept()
         guard let a = planner.pick(kept), let b = planner.pick(kept) else { return }
+        if let c = planner.pick(kept.filter { $0.object == a.object }) {
+            try checkComparison(store, a.object, a.version, c.version)
+            try checkComparison(store, a.object, c.version, a.version)
+            guard try store.size(of: a.object, at: a.version) == UInt64(a.content.size) else { throw Mismatch("the size of \(a)") }
+        }
         let runs = try store.view(of: a.object, at: a.version).differences(from: try store.view(of: b.object, at: b.version))
         let count = max(a.content.pageCount, b.content.pageCount)
         let told = Set(runs.flatMap { $0.start..<$0.end })
