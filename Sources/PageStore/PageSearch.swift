@@ -57,26 +57,33 @@ extension PageStore {
         return search.found
     }
 
-    /// Looks pages up in a settled layer: in as many of its parts as it takes. Parts and entries are in the order of the pages.
+    /// Looks pages up in a settled layer: in as many of its parts as it takes, since parts and entries are in the order of the
+    /// pages; in all of them, should they not be.
     private func look(in row: VersionRow, of object: ObjectID, _ search: inout PageSearch, _ t: LMDB.Transaction) throws(StoreError) {
         try search.look { (wanted, find) throws(StoreError) in
-            var open = [(wanted: wanted, parts: 0..<row.partCount)]
-            while let (wanted, parts) = open.popLast() {
+            let all = wanted
+            // Parts, and the pages that may be in them.
+            var open = [(wanted: wanted, parts: 0..<row.partCount, pages: 0..<UInt64.max)]
+            while let (wanted, parts, pages) = open.popLast() {
                 guard !wanted.isEmpty, !parts.isEmpty else { continue }
                 let part = parts.lowerBound + (parts.upperBound - parts.lowerBound) / 2
                 guard let value = try t.get(.records, Key(object.rawValue, row.record).with(part)) else {
                     throw missingPart(part, of: row.record, object)
                 }
                 let header = try header(of: part, row.record, object, in: value)
-                let first = header.entries.first?.page ?? 0, last = header.entries.last?.page ?? 0
+                guard let (first, last) = header.ascendingPages(within: pages) else {
+                    let all = Set(all)
+                    try forEachSlot(of: row, object, t) { page, slot in if all.contains(UInt32(page)) { find(UInt32(page), slot) } }
+                    return
+                }
                 let start = wanted.partitioningIndex { $0 >= first }, end = wanted.partitioningIndex { $0 > last }
                 var next = start
                 header.forEachSlot(from: try t.filePage(of: value) + 1) { page, slot in
                     while next < end, Int(wanted[next]) < page { next += 1 }
                     if next < end, Int(wanted[next]) == page { find(UInt32(page), slot) }
                 }
-                open.append((wanted[..<start], parts.lowerBound..<part))
-                open.append((wanted[end...], (part + 1)..<parts.upperBound))
+                open.append((wanted[..<start], parts.lowerBound..<part, pages.lowerBound..<UInt64(first)))
+                open.append((wanted[end...], (part + 1)..<parts.upperBound, UInt64(last) + 1..<pages.upperBound))
             }
         }
     }
@@ -118,6 +125,16 @@ extension PageStore {
         else { return nil }
         let slots = (head + CheckpointChunk.headSize).assumingMemoryBound(to: PageTable.Slot.self)
         return pages.map { slots[Int($0) & (CheckpointChunk.pages - 1)] }
+    }
+}
+
+extension LayerPart.Header {
+    /// The first and the last page of a part; nil where its pages are not ascending, or not all of `pages`.
+    fileprivate func ascendingPages(within pages: Range<UInt64>) -> (first: UInt32, last: UInt32)? {
+        guard let first = entries.first?.page, let last = entries.last?.page, pages.contains(UInt64(first)), pages.contains(UInt64(last)),
+            zip(entries, entries.dropFirst()).allSatisfy({ $0.page < $1.page })
+        else { return nil }
+        return (first, last)
     }
 }
 
