@@ -126,7 +126,7 @@ let package = Package(
         .testTarget(name: "ExamplesTests", dependencies: ["TestSupport", "varve-examples"], swiftSettings: strict),
         .testTarget(name: "CVarveTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "TestSupport"],
+            name: "VarveCommandsTests", dependencies: ["VarveCommands", "Varve", "PageStore", "Catalog", "TestSupport", grdb],
             swiftSettings: strict),
     ]
 )

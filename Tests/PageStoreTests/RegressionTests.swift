@@ -1,6 +1,7 @@
 import Foundation
 @testable import PageStore
 import PageStoreModel
+import Synchronization
 import TestSupport
 import Testing
 import VMTypes
@@ -47,6 +48,55 @@ import VMTypes
         }
         try sound.write(to: URL(fileURLWithPath: path))
         try PageStore.open(folder.path).close()
+    }
+
+    /// While nothing is settled the ring takes what it has room for: each record that was answered is there after a crash.
+    @Test func aRecordNeverLiesOverOneThatIsNotSettled() throws {
+        let store = try make()
+        let id = try object(store, pages: 200)
+        try store.settle()
+        final class Progress: Sendable {
+            let isHeld = Mutex(true)
+            let answered = Mutex(0)
+        }
+        let progress = Progress()
+        Failpoint.observe { name in
+            guard name == "settle.begin" else { return }
+            while progress.isHeld.withLock({ $0 }) { usleep(1000) }
+        }
+        defer { Failpoint.observe(nil) }
+        let committer = Thread {
+            let heap = Heap(pages: 200)
+            for commit in 0..<30 {
+                for page in commit * 5..<commit * 5 + 5 { heap.fill(page, UInt64(commit + 1) << 32) }
+                guard (try? store.commit([heap.layer(id, Array(commit * 5..<commit * 5 + 5))])) != nil else { return }
+                progress.answered.withLock { $0 = commit + 1 }
+            }
+        }
+        committer.start()
+        // Until it waits for room.
+        var (seen, still) = (-1, 0)
+        while still < 50 {
+            let now = progress.answered.withLock { $0 }
+            still = now == seen && now > 0 ? still + 1 : 0
+            seen = now
+            usleep(10_000)
+        }
+        #expect(seen < 30)
+        try FileManager.default.copyItem(atPath: folder.path, toPath: folder.path + "-crashed")
+        defer { try? FileManager.default.removeItem(atPath: folder.path + "-crashed") }
+        progress.isHeld.withLock { $0 = false }
+        while progress.answered.withLock({ $0 }) < 30, committer.isExecuting { usleep(1000) }
+        #expect(progress.answered.withLock { $0 } == 30)
+        Failpoint.observe(nil)
+        try store.close()
+        let crashed = try PageStore.open(folder.path + "-crashed")
+        let expected = Heap(pages: 200)
+        for page in 0..<seen * 5 { expected.fill(page, UInt64(page / 5 + 1) << 32) }
+        let found = Heap(pages: 200)
+        try crashed.head(of: id).read(PageRange(start: 0, count: seen * 5), into: found.base)
+        #expect(memcmp(found.base, expected.base, seen * 5 * Page.size) == 0)
+        try crashed.close()
     }
 
     @Test func aPageRewrittenAboveTheCutIsKept() throws {

@@ -1,8 +1,10 @@
 import Foundation
+import GRDB
 import TestSupport
 import Testing
 import Varve
 
+@testable import Catalog
 @testable import PageStore
 
 /// A store that a newer Varve wrote, in whichever of its files that shows, is refused by name and left as it is.
@@ -25,11 +27,9 @@ import Varve
             meta.format += 1
             try lmdb.write { (t) throws(StoreError) in try t.put(.meta, StoreMeta.key, row: meta) }
         default:
-            // SQLite's user_version: four bytes, big-endian, at offset 60 of its header.
-            let handle = try FileHandle(forUpdating: URL(fileURLWithPath: store + "/" + file))
-            try handle.seek(toOffset: 60)
-            try handle.write(contentsOf: Data([0, 0, 0, 99]))
-            try handle.close()
+            let queue = try CatalogFile.open(store + "/" + file, readOnly: false)
+            try queue.write { try $0.execute(sql: "PRAGMA user_version = 99") }
+            try queue.close()
         }
     }
 
