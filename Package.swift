@@ -119,7 +119,7 @@ let package = Package(
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport", grdb], swiftSettings: strict),
         .testTarget(
             name: "VirtualMemoryTests",
-            dependencies: ["Varve", "VirtualMemory", "HostMemory", "PageStore", "Catalog", "TestSupport", "varve-spawn-child"],
+            dependencies: ["Varve", "VirtualMemory", "HostMemory", "PageStore", "Catalog", "TestSupport", "varve-spawn-child", grdb],
             swiftSettings: strict),
         .testTarget(
             name: "PersistentHeapTests", dependencies: ["Varve", "PersistentHeap", "TestSupport"], swiftSettings: strict),

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -47,6 +48,19 @@ static int damaged(sqlite3_int64 offset) {
 
 static int file_close(sqlite3_file *file) { return real(file)->pMethods->xClose(real(file)); }
 
+/* A part of a page: some versions of SQLite read those that hold the rest of a long value so. */
+static int read_part(sqlite3_file *file, void *bytes, int length, sqlite3_int64 offset) {
+    sqlite3_int64 start = offset / CC_PAGE * CC_PAGE;
+    /* A damaged header may say another size of pages. */
+    if (offset + length > start + CC_PAGE - CC_RESERVED || start == 0) return damaged(offset);
+    unsigned char page[CC_PAGE];
+    int code = real(file)->pMethods->xRead(real(file), page, CC_PAGE, start);
+    if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) return code;
+    if (code != SQLITE_OK || !is_sound(page, (uint64_t)(start / CC_PAGE + 1))) return damaged(offset);
+    memcpy(bytes, page + (offset - start), (size_t)length);
+    return SQLITE_OK;
+}
+
 static int file_read(sqlite3_file *file, void *bytes, int length, sqlite3_int64 offset) {
     int code = real(file)->pMethods->xRead(real(file), bytes, length, offset);
     if (!((struct file *)file)->checked) return code;
@@ -57,9 +71,8 @@ static int file_read(sqlite3_file *file, void *bytes, int length, sqlite3_int64 
         return failed != SQLITE_OK ? failed : offset < size && offset + length > HEADER ? damaged(offset) : code;
     }
     if (code != SQLITE_OK || offset + length <= HEADER) return code;
-    /* A damaged header may say another size of pages. */
-    if (!is_page(length, offset)) return damaged(offset);
-    return is_sound(bytes, (uint64_t)(offset / CC_PAGE + 1)) ? SQLITE_OK : damaged(offset);
+    if (is_page(length, offset)) return is_sound(bytes, (uint64_t)(offset / CC_PAGE + 1)) ? SQLITE_OK : damaged(offset);
+    return read_part(file, bytes, length, offset);
 }
 
 static int file_write(sqlite3_file *file, const void *bytes, int length, sqlite3_int64 offset) {
@@ -86,11 +99,8 @@ static int file_sector(sqlite3_file *file) { return real(file)->pMethods->xSecto
 
 static int file_characteristics(sqlite3_file *file) {
     int found = real(file)->pMethods->xDeviceCharacteristics(real(file));
-#ifdef SQLITE_IOCAP_SUBPAGE_READ
-    /* A part of a page cannot be checked. */
-    found &= ~SQLITE_IOCAP_SUBPAGE_READ;
-#endif
-    return found;
+    /* SQLITE_IOCAP_SUBPAGE_READ, which the headers of this build may not have: a part of a page costs the whole. */
+    return found & ~0x8000;
 }
 
 /* The first version: no shared memory (the catalog has no write-ahead log) and no mapped files. */
@@ -169,7 +179,6 @@ static int layer_error(sqlite3_vfs *vfs, int room, char *out) {
 
 static sqlite3_vfs layer = {
     .iVersion = 1,
-    .zName = "varve-catalog",
     .xOpen = layer_open,
     .xDelete = layer_delete,
     .xAccess = layer_access,
@@ -181,10 +190,16 @@ static sqlite3_vfs layer = {
 };
 
 static bool is_registered;
+/* Another copy of this library in the process has a layer of its own. */
+static char layer_name[40];
 
 static void add_layer(void) {
+    /* The layer is asked for by a URI. Too late where SQLite is in use already; Debian's takes them in any case. */
+    if (sqlite3_config(SQLITE_CONFIG_URI, 1) != SQLITE_OK && !sqlite3_compileoption_used("USE_URI")) return;
     system_vfs = sqlite3_vfs_find(NULL);
     if (system_vfs == NULL) return;
+    snprintf(layer_name, sizeof layer_name, "varve-catalog-%lx", (unsigned long)&layer);
+    layer.zName = layer_name;
     layer.szOsFile = (int)sizeof(struct file) + system_vfs->szOsFile;
     layer.mxPathname = system_vfs->mxPathname;
     is_registered = sqlite3_vfs_register(&layer, 0) == SQLITE_OK;

@@ -11,6 +11,7 @@ extension Catalog {
         // What a crash left of an attempt before.
         CatalogFile.remove(new)
         do throws(StoreError) {
+            try CatalogFile.claim(new, like: path)
             let name = try CatalogFile.name(of: new)
             let doing = "migrate the catalog to format \(schema.format)"
             try use(doing) { try queue.writeWithoutTransaction { try $0.execute(sql: "VACUUM INTO ?", arguments: [name]) } }

@@ -3,7 +3,7 @@ public import VMTypes
 extension Catalog {
     /// Opens a catalog for reading, whichever store it belongs to: for `repair`, which saves what it says.
     public static func openUnpaired(path: String) throws(StoreError) -> Catalog {
-        let found = try UnpairedCatalog(path: path, readOnly: true)
-        return try found.paired(with: found.storeID)
+        // Older formats have the same tables.
+        try UnpairedCatalog(path: path, readOnly: true).asItIs
     }
 }

@@ -38,7 +38,10 @@ enum CatalogFile {
     /// The URI by which SQLite opens the file through the layer that checks its pages.
     static func name(of path: String) throws(StoreError) -> String {
         guard let layer = cc_layer() else {
-            throw StoreError(.io, "SQLite takes no layer under its files", advice: "Free memory and try again", path: path)
+            throw StoreError(
+                .io, "SQLite takes no layer under its files",
+                advice: "Free memory; or use an SQLite that takes file names as URIs, or open a store before the program uses SQLite",
+                path: path)
         }
         let marks = Set("/-_.~".utf8)
         let escaped = path.utf8.map { byte in
@@ -57,6 +60,22 @@ enum CatalogFile {
             try schema.migrate(queue)
             try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = DELETE") }
         } catch { throw .catalog(error, doing: doing, path: path) }
+    }
+
+    /// Makes an empty file with the owner and the permissions of another.
+    static func claim(_ path: String, like other: String) throws(StoreError) {
+        do throws(StoreError) { try claim(path) } catch {
+            guard error.code == .storeExists else { throw error }
+            throw StoreError(
+                .io, "something stands where the migrated catalog would be made", advice: "Move it away and open the store again", path: path)
+        }
+        var found = stat()
+        guard stat(other, &found) == 0 else { throw StoreError(.io, "could not examine the catalog", path: other, errno: errno) }
+        // Who may not give files away owns both.
+        _ = chown(path, found.st_uid, found.st_gid)
+        guard chmod(path, found.st_mode & 0o7777) == 0 else {
+            throw StoreError(.io, "could not set the permissions of the migrated catalog", path: path, errno: errno)
+        }
     }
 
     /// Makes an empty file, and refuses to touch one that is there.

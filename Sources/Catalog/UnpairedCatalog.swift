@@ -51,6 +51,9 @@ public struct UnpairedCatalog: Sendable {
         }
     }
 
+    /// The catalog in whichever format it has, for reading, whoever it belongs to.
+    var asItIs: Catalog { catalog }
+
     /// Gives it up.
     public func close() { catalog.close() }
 

@@ -15,9 +15,6 @@ extension PageStore {
         }
     }
 
-    /// Where windows may begin: below what the kernel gives to programs, with room above for one.
-    private static let windowBases = 0x1_0000..<(0x7fff_ffff_f000 - (1 << 36)) as Range<UInt64>
-
     /// Makes the files of an empty page store in `folder`, which is there and empty; all synced when this returns.
     ///
     /// Making the folder whole under another name and renaming it is the caller's: an LMDB file that a crash cuts off
@@ -27,13 +24,6 @@ extension PageStore {
             throw StoreError(
                 .invalid, "a ring of \(options.ringBytes) bytes is too small, too large or no multiple of \(Page.size)",
                 advice: "Give at least \(Journal.minimumRing) and at most \(Journal.maximumRing)")
-        }
-        if let base = options.windowBase {
-            guard base % UInt64(Page.size) == 0, Self.windowBases.contains(base) else {
-                throw StoreError(
-                    .invalid, "no task window can begin at 0x\(String(base, radix: 16))",
-                    advice: "Give a multiple of \(Page.size) from 0x10000 on, 64 GiB below 0x7ffffffff000")
-            }
         }
         let uuid = StoreUUID.random()
         // Below where programs and libraries are loaded; in steps of a window, so that two stores seldom meet.

@@ -16,6 +16,8 @@ public final class Stage {
     private let buffer = AlignedBuffer(capacity: LayerPart.maximumEntries * partsATransaction * Page.size)
     private var pending: [PageEntry] = []
     private var pendingBytes = 0
+    /// The page that was added last.
+    private var lastPage = -1
     private var isFinished = false
 
     /// Parts that one transaction writes: about 12 MiB.
@@ -28,7 +30,8 @@ public final class Stage {
 
     deinit { if !isFinished { store.discard(object: object, record: record, parts: parts) } }
 
-    /// Copies one page; pages come in ascending order. `bytes` are `Page.size` bytes.
+    /// Copies one page. `bytes` are `Page.size` bytes. Throws `.invalid` where it does not come behind those before it: whoever looks
+    /// for a page in a part counts on their order.
     public func add(page: Int, _ bytes: UnsafeRawPointer, size: UInt64) throws(StoreError) {
         try add(page: page, bytes, size: size) { _, _ in false }
     }
@@ -37,6 +40,10 @@ public final class Stage {
     func add(
         page: Int, _ bytes: UnsafeRawPointer, size: UInt64, unless isUnchanged: (UInt64, UnsafeRawPointer) -> Bool
     ) throws(StoreError) {
+        guard page > lastPage else {
+            throw StoreError(.invalid, "page \(page) of object \(object) was added after page \(lastPage)", advice: "Give pages in ascending order")
+        }
+        lastPage = page
         let destination = buffer.base + pendingBytes
         memcpy(destination, bytes, Page.size)
         let tail = Int(size) - page * Page.size

@@ -22,12 +22,20 @@ extension Store {
     ///
     /// Throws `.storeExists` where something stands at the path (an empty folder is replaced), `.full`, `.io`.
     public static func create(_ path: String, options: CreateOptions = CreateOptions()) throws(StoreError) {
+        if let base = options.windowBase, Page.trunc(base) != base || !windowBases.contains(base) {
+            throw StoreError(
+                .invalid, "no task window can begin at 0x\(String(base, radix: 16))",
+                advice: "Give a multiple of \(Page.size) from 0x10000 on, 64 GiB below 0x7ffffffff000", path: path)
+        }
         try make(path) { (folder) throws(StoreError) in
             let uuid = try PageStore.create(
                 in: folder, options: .init(ringBytes: options.ringBytes, windowBase: options.windowBase))
             try Catalog.create(path: folder + "/" + StoreFile.catalog, storeID: uuid.bytes)
         }
     }
+
+    /// Where windows may begin: among the addresses of programs, with room above for one.
+    private static let windowBases = 0x1_0000..<(0x7fff_ffff_f000 - windowSize) as Range<UInt64>
 
     /// Makes a folder whole under a temporary name beside `path`, then gives it that name.
     static func make(_ path: String, _ fill: (String) throws(StoreError) -> Void) throws(StoreError) {

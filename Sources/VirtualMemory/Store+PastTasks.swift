@@ -111,21 +111,29 @@ extension Store {
         return found
     }
 
-    /// Throws `.damaged` where a saved map is none: what it says is calculated with.
+    /// Throws `.damaged` where a saved map is none.
     func checkWellFormed(_ task: SavedTask) throws(StoreError) {
-        let (end, overflow) = task.base.addingReportingOverflow(task.size)
-        let isWindow = !overflow && end <= 1 << 47 && Page.trunc(task.base) == task.base && Page.trunc(end) == end
-        let wrong = task.entries.first { entry in
-            entry.start >= entry.end || entry.start < task.base || entry.end > end || Page.trunc(entry.start) != entry.start
+        guard let contradiction = task.contradiction else { return }
+        throw StoreError(
+            .damaged, "the map of task '\(task.name)' contradicts itself: \(contradiction)",
+            advice: "Run `varve verify`; `varve repair` keeps the maps of the other tasks", path: path)
+    }
+}
+
+extension Store.SavedTask {
+    /// Why no task ever had this map, which is calculated with; nil where one may have had it.
+    var contradiction: String? {
+        func hex(_ address: UInt64) -> String { "0x" + String(address, radix: 16) }
+        let (end, overflow) = base.addingReportingOverflow(size)
+        guard !overflow, end <= 1 << 47, Page.trunc(base) == base, Page.trunc(end) == end else {
+            return "its window has \(size) bytes from \(hex(base)) on"
+        }
+        let wrong = entries.first { entry in
+            entry.start >= entry.end || entry.start < base || entry.end > end || Page.trunc(entry.start) != entry.start
                 || Page.trunc(entry.end) != entry.end || Page.trunc(entry.offset) != entry.offset
                 || entry.offset.addingReportingOverflow(entry.end - entry.start).overflow
         }
-        guard !isWindow || wrong != nil else { return }
-        func hex(_ address: UInt64) -> String { "0x" + String(address, radix: 16) }
-        let what = wrong.map { "it has an entry from \(hex($0.start)) to \(hex($0.end))" } ?? "its window has \(task.size) bytes"
-        throw StoreError(
-            .damaged, "the map of task '\(task.name)' contradicts itself: \(what), from \(hex(task.base)) on",
-            advice: "Run `varve verify`; `varve repair` makes the catalog again", path: path)
+        return wrong.map { "it has an entry from \(hex($0.start)) to \(hex($0.end)), at \(hex($0.offset)) of an object" }
     }
 }
 

@@ -37,7 +37,7 @@ extension Store {
             progress("rebuilding the catalog")
             let pages = try PageStore.open(folder)
             do throws(StoreError) {
-                if let why = try saveMaps(from: path, to: pages) { result.lost.append(why) }
+                result.lost += try saveMaps(from: path, to: pages)
                 try Catalog.create(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
                 let catalog = try Catalog.open(path: folder + "/" + StoreFile.catalog, storeID: pages.uuid.bytes)
                 defer { catalog.close() }
@@ -52,28 +52,28 @@ extension Store {
         return result
     }
 
-    /// Takes the tasks and their maps from the old catalog; says why not, where that fails.
-    private static func saveMaps(from path: String, to pages: PageStore) throws(StoreError) -> String? {
+    /// Takes the tasks and their maps from the old catalog, each by itself; says which it could not, and why.
+    private static func saveMaps(from path: String, to pages: PageStore) throws(StoreError) -> [String] {
         var changes: [CatalogChange] = []
+        var lost: [String] = []
         do throws(StoreError) {
             let old = try Catalog.openUnpaired(path: path + "/" + StoreFile.catalog)
             defer { old.close() }
             for task in try old.tasks() {
                 pages.skipIDs(through: task.id.rawValue)
-                changes.append(
-                    .createTask(id: task.id, name: task.name, windowBase: task.windowBase, windowSize: task.windowSize))
-                let entries = try old.entries(of: task.id)
-                guard !entries.isEmpty else { continue }
-                let (end, overflow) = task.windowBase.addingReportingOverflow(task.windowSize)
-                guard !overflow else { return "the map of task '\(task.name)', whose window ends nowhere" }
-                changes.append(
-                    .setEntries(
-                        task: task.id, start: task.windowBase, end: end, entries: entries))
+                do throws(StoreError) {
+                    let saved = SavedTask(
+                        id: task.id, name: task.name, base: task.windowBase, size: task.windowSize, entries: try old.entries(of: task.id))
+                    if let contradiction = saved.contradiction {
+                        throw StoreError(.damaged, "it contradicts itself: \(contradiction)")
+                    }
+                    changes.append(.createTask(id: saved.id, name: saved.name, windowBase: saved.base, windowSize: saved.size))
+                    guard !saved.entries.isEmpty else { continue }
+                    changes.append(.setEntries(task: saved.id, start: saved.base, end: saved.base + saved.size, entries: saved.entries))
+                } catch { lost.append("the map of task '\(task.name)': \(error.message)") }
             }
-        } catch {
-            return "the maps of tasks: \(error.message)"
-        }
+        } catch { lost.append("the maps of tasks: \(error.message)") }
         if !changes.isEmpty { _ = try pages.commit([], operations: [.mapChanges(CatalogChange.encode(changes))]) }
-        return nil
+        return lost
     }
 }

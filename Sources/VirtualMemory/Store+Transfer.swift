@@ -186,13 +186,28 @@ extension Store {
         let temporary = "\(folder)/\(prefix)\(getpid())"
         do throws(StoreError) {
             try write(view, to: temporary)
-            if rename(temporary, file) != 0 { throw HostFiles.error("rename", file, errno) }
+            try give(temporary, its: file, overwrite: overwrite)
         } catch {
             unlink(temporary)
             throw error
         }
         try HostFiles.syncFolder(folder)
         return ExportReport(bytes: view.size, version: version, seconds: seconds() - begun)
+    }
+
+    /// Gives a file its name; where another has it by now, and `overwrite` is false, that one stays.
+    private func give(_ temporary: String, its file: String, overwrite: Bool) throws(StoreError) {
+        func there() -> StoreError { StoreError(.exists, "the file is there", advice: "Choose another name, or overwrite it", path: file) }
+        if !overwrite {
+            if link(temporary, file) == 0 {
+                unlink(temporary)
+                return
+            }
+            if errno == EEXIST { throw there() }
+            // A file system without links: what is tested may change before it is done.
+            if access(file, F_OK) == 0 { throw there() }
+        }
+        if rename(temporary, file) != 0 { throw HostFiles.error("rename", file, errno) }
     }
 
     private func write(_ view: ObjectView, to path: String) throws(StoreError) {

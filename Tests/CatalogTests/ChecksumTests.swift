@@ -144,6 +144,11 @@ import VMTypes
         try Self.makeFirstFormat(path, objects: 500)
         #expect(try Data(contentsOf: URL(fileURLWithPath: path))[20] == 0)
         #expect(code { _ = try Catalog.open(path: path, storeID: Fixture.storeID, readOnly: true) } == .readOnly)
+        // `repair` reads it as it is.
+        let old = try Catalog.openUnpaired(path: path)
+        #expect(try old.objects().count == 500)
+        old.close()
+        #expect(chmod(path, 0o640) == 0)
         // What an attempt left that was killed.
         try Data("not whole".utf8).write(to: URL(fileURLWithPath: path + "-new"))
         try Data("not whole".utf8).write(to: URL(fileURLWithPath: path + "-new-journal"))
@@ -157,6 +162,8 @@ import VMTypes
         #expect(left.filter { $0 != "c-journal" } == ["c"])
         var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
         #expect(bytes[20] == 8)
+        var found = stat()
+        #expect(stat(path, &found) == 0 && found.st_mode & 0o777 == 0o640)
         bytes[bytes.count - 2000] ^= 1
         try bytes.write(to: URL(fileURLWithPath: path))
         let damaged = try Catalog.open(path: path, storeID: Fixture.storeID, readOnly: true)

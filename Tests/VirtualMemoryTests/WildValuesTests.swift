@@ -1,9 +1,10 @@
-import Catalog
 import Foundation
+import GRDB
 import TestSupport
 import Testing
 import VMTypes
 
+@testable import Catalog
 @testable import PageStore
 @testable import VirtualMemory
 
@@ -72,5 +73,44 @@ import VMTypes
         } catch { #expect(error.code == .damaged && error.message.contains("'t'")) }
         try store.checkWellFormed(.init(id: TaskID(1), name: "t", base: Self.base, size: 1 << 36, entries: []))
         try store.close()
+    }
+
+    /// Of two tasks one has a map that contradicts itself: the other's is kept, and what is lost is said.
+    @Test func repairKeepsTheMapsOfOtherTasks() throws {
+        let folder = TemporaryFolder("wild")
+        let path = folder.path + "/s"
+        try Store.create(path)
+        do {
+            let store = try Store.open(path)
+            for name in ["broken", "sound"] {
+                let task = try store.task(named: name)
+                let object = try store.createObject(named: name, size: 8192)
+                task.pointer(try task.map(size: 8192, object: object)).storeBytes(of: 7, as: Int.self)
+            }
+            try store.commit()
+            try store.close()
+        }
+        let queue = try CatalogFile.open(path + "/catalog.sqlite", readOnly: false)
+        try queue.write { db in
+            try db.execute(sql: "UPDATE entries SET past = first + 1 WHERE task = (SELECT task FROM tasks WHERE name = 'broken')")
+        }
+        try queue.close()
+        do {
+            let store = try Store.open(path)
+            do {
+                _ = try store.task(named: "broken")
+                Issue.record("it was attached")
+            } catch { #expect(error.code == .damaged && error.message.contains("'broken'"), "\(error)") }
+            try store.close()
+        }
+        let report = try Store.repair(path, into: folder.path + "/copy")
+        #expect(report.lost.contains { $0.contains("'broken'") } && !report.lost.contains { $0.contains("'sound'") }, "\(report.lost)")
+        let copy = try Store.open(folder.path + "/copy")
+        let regions = try copy.regions(ofTask: "sound")
+        #expect(regions.count == 1 && regions.first?.objectName == "sound")
+        let task = try copy.task(named: "sound")
+        #expect(task.pointer(try #require(regions.first).start).load(as: Int.self) == 7)
+        _ = try copy.task(named: "another")
+        try copy.close()
     }
 }
