@@ -157,8 +157,7 @@ extension Store {
         #if DEBUG
             let known = joined(object.pending + declared)
             try object.gather()
-            var strays = object.pending
-            for run in known { strays = strays.flatMap { $0.subtracting(run) } }
+            let strays = object.pending.subtracting(known)
             // Pages that were only looked at may be among what the kernel names.
             if let stray = strays.first, object.managed == nil, try differs(object, strays) {
                 undeclared = StoreError(

@@ -106,8 +106,22 @@ extension MappedObject {
 }
 
 extension [PageRange] {
-    /// The parts outside all of `others`.
+    /// The parts outside all of `others`, in order.
     func subtracting(_ others: [PageRange]) -> [PageRange] {
-        others.reduce(self) { rest, other in rest.flatMap { $0.subtracting(other) } }
+        let holes = VirtualMemory.joined(others)
+        var result: [PageRange] = []
+        var next = 0
+        for run in VirtualMemory.joined(self) {
+            var start = run.start
+            while next < holes.count, holes[next].start < run.end {
+                if holes[next].start > start { result.append(PageRange(start: start, count: holes[next].start - start)) }
+                start = Swift.max(start, holes[next].end)
+                // One that reaches beyond this run may hide some of the next.
+                if holes[next].end > run.end { break }
+                next += 1
+            }
+            if start < run.end { result.append(PageRange(start: start, count: run.end - start)) }
+        }
+        return result
     }
 }
