@@ -1,5 +1,4 @@
 internal import CHostMemory
-internal import Synchronization
 internal import Glibc
 public import VMTypes
 
@@ -59,10 +58,7 @@ extension Population {
         case .sequential: advice = Int32(MADV_SEQUENTIAL)
         case .willNeed: advice = Int32(MADV_WILLNEED)
         case .dontNeed: advice = cold
-        case .pageOut:
-            // Shared pages leave their tables, and where no swap space takes them are back in memory outside of any.
-            SwapActivity.isSuspected.store(true, ordering: .relaxed)
-            advice = pageOut
+        case .pageOut: advice = pageOut
         case .free, .zero: throw StoreError(.invalid, "\(behavior) is no advice")
         }
         do throws(StoreError) { try SystemCall.advise(address, byteCount, advice) } catch {

@@ -3,9 +3,9 @@ internal import Synchronization
 
 /// Whether the kernel may have taken pages of memory files out of page tables since this process began.
 ///
-/// It does so when it moves them to swap space, or is asked to (`MADV_PAGEOUT`), also where there is none. A page table that is not armed forgets a store with that.
+/// It does so when it moves them to swap space. A page table that is not armed forgets a store with that.
 enum SwapActivity {
-    /// Never unset.
+    /// Never unset. For tests, too.
     static let isSuspected = Atomic<Bool>(false)
     private static let countAtFirst = Atomic<Int>(-1)
 

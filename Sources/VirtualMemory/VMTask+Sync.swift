@@ -93,7 +93,10 @@ extension VMTask {
     private func advise(_ entries: [MapEntry], _ behavior: MemoryBehavior, _ memory: Store.Memory) throws(VMError) {
         try VMError.translating { () throws(StoreError) in
             for entry in entries {
-                guard let id = entry.backing.object, memory.mapped[id] != nil else { continue }
+                guard let id = entry.backing.object, let object = memory.mapped[id] else { continue }
+                // Shared pages leave their page tables, also where there is no swap space: a table that is not armed would forget
+                // that they were stored to.
+                if behavior == .pageOut, object.isWritable, case .shared = object.home { try object.gather() }
                 try Population.advise(address: entry.start, byteCount: entry.range.count, behavior)
             }
         }
