@@ -50,7 +50,7 @@ func checkComparison(
     @Test func differencesOfStatesAreThoseOfTheirTables() throws {
         let wanted = ProcessInfo.processInfo.environment["VARVE_TEST_SEED"].flatMap(UInt64.init)
         let first = wanted ?? UInt64.random(in: 0...UInt64.max / 2)
-        let count = wanted == nil ? Budget.of(quick: 6, default: 20, full: 200) : 1
+        let count = wanted == nil ? Budget.of(quick: 6, default: 20, full: 60) : 1
         print("compare: \(count) histories from seed \(first)")
         var few = 0, all = 0
         for seed in first..<first + UInt64(count) {
